@@ -1,0 +1,74 @@
+"""YAML into an fvcore ``CfgNode``: ``_BASE_`` allowed, unknown keys refused, the same idiom in all folders."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+from fvcore.common.config import CfgNode
+
+from clsa.configs.command import InputError
+
+PACKAGED = Path(__file__).parent
+
+
+def find_config(name: str) -> Path:
+    """The file itself, or the packaged one of that name: ``configs/reproduce/mini.yaml`` works from any folder."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    for candidate in (PACKAGED / path, PACKAGED.parent / path, PACKAGED / Path(*path.parts[1:])):
+        if path.parts and candidate.is_file():
+            return candidate
+    available = "\n  ".join(str(p.relative_to(PACKAGED.parent)) for p in sorted(PACKAGED.rglob("*.yaml")))
+    raise InputError(f"config file {name!r} does not exist. Give a path, or one of the packaged ones:\n  {available}")
+
+
+def load_config(defaults: CfgNode, config_file: str | None, overrides: Sequence[str] = ()) -> CfgNode:
+    """Merge a YAML file and ``KEY VALUE ...`` pairs into ``defaults``, in that order, and freeze the result.
+
+    Raises:
+        InputError: missing file, broken YAML, a key that ``defaults`` does not have (with the nearest one that
+            it has), a value of another type, an odd number of overrides.
+    """
+    cfg = defaults.clone()
+    if config_file:
+        path = find_config(config_file)
+        try:
+            loaded = CfgNode(CfgNode.load_yaml_with_base(str(path)))
+        except (yaml.YAMLError, FileNotFoundError, AssertionError, TypeError) as error:
+            raise InputError(f"{path} cannot be read as a YAML config: {error}") from error
+        refuse_unknown(flat_keys(loaded), cfg, str(path))
+        _merge(cfg.merge_from_other_cfg, loaded, str(path))
+    if len(overrides) % 2:
+        raise InputError(f"overrides come as KEY VALUE pairs, got {len(overrides)} words: {' '.join(overrides)}")
+    refuse_unknown(overrides[0::2], cfg, "the command line")
+    _merge(cfg.merge_from_list, list(overrides), "the command line")
+    cfg.freeze()
+    return cfg
+
+
+def flat_keys(cfg: CfgNode, prefix: str = "") -> Iterator[str]:
+    """``A.B.C`` for every leaf of the tree."""
+    for key, value in cfg.items():
+        if isinstance(value, CfgNode) and value:
+            yield from flat_keys(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def refuse_unknown(keys: Sequence[str] | Iterator[str], cfg: CfgNode, origin: str) -> None:
+    """Raise an ``InputError`` for the first key of ``keys`` that ``cfg`` does not have, naming the nearest one."""
+    known = set(flat_keys(cfg))
+    for key in keys:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"unknown config key {key!r} in {origin}.{hint}")
+
+
+def _merge(merge, values, origin: str) -> None:
+    try:
+        merge(values)
+    except (ValueError, KeyError, AssertionError) as error:
+        raise InputError(f"{origin}: {error}") from error
