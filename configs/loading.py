@@ -34,6 +34,8 @@ def load_config(defaults: CfgNode, config_file: str | None, overrides: Sequence[
     cfg = defaults.clone()
     if config_file:
         path = find_config(config_file)
+        if not path.read_text(encoding="utf-8").strip():
+            raise InputError(f"config file {path} is empty")
         try:
             loaded = CfgNode(CfgNode.load_yaml_with_base(str(path)))
         except (yaml.YAMLError, FileNotFoundError, AssertionError, TypeError) as error:

@@ -1,0 +1,101 @@
+"""clsa.configs.run_files: whole or not at all, and results that a report can trust."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fvcore.common.config import CfgNode
+
+from clsa.configs.command import InputError, command
+from clsa.configs.run_files import RESULT_KEYS, atomic_write, read_result, sha256_of_file, write_json, write_result
+
+
+def a_result(folder: Path, **changes) -> Path:
+    fields = dict(
+        stage="classification",
+        protocol="voc07-svm-fair26",
+        metric_flavour="class mAP, envelope",
+        values={"mAP envelope": np.float64(84.26), "undefined": float("nan")},
+        per_class={"AP envelope": {"cat": 90.0}},
+        engine="scikit-learn",
+        weights={"file": None, "sha256": None},
+        dataset={"name": "voc_2007_test", "fingerprint": {"images": 4952, "file_list_sha256": "ab"}},
+        seed=0,
+        trial=0,
+        wall_seconds=1.23456,
+        config=CfgNode({"A": {"B": (1, 2)}}),
+    )
+    return write_result(folder, **{**fields, **changes})
+
+
+def test_a_result_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    result = read_result(a_result(tmp_path))
+    assert set(result) == set(RESULT_KEYS)
+    assert result["values"] == {"mAP envelope": 84.26, "undefined": None}
+    assert result["config"] == {"A": {"B": [1, 2]}}
+    assert result["wall_seconds"] == 1.235
+    assert result["versions"]["torch"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not a readable result"),
+        ("[]", "result schema list, this version reads 1"),
+        ('{"schema_version": 99}', "result schema 99, this version reads 1"),
+        ('{"schema_version": 1, "stage": "detection"}', "lacks protocol, metric_flavour"),
+    ],
+)
+def test_a_damaged_result_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "result.json").write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_result(tmp_path / "result.json")
+
+
+def test_an_error_while_writing_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", 1)
+    with pytest.raises(RuntimeError, match="half way"), atomic_write(tmp_path / "a.json") as file:
+        file.write(b"half")
+        raise RuntimeError("half way")
+    assert json.loads((tmp_path / "a.json").read_text()) == 1
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_killed_process_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    target.write_bytes(b"old")
+    code = (
+        "import sys, time\nfrom clsa.configs.run_files import atomic_write\n"
+        f"with atomic_write({str(target)!r}) as f:\n    f.write(b'new' * 100000); f.flush()\n"
+        "    print('half', flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "half\n"
+        process.send_signal(signal.SIGKILL)
+    assert target.read_bytes() == b"old"
+
+
+def test_written_files_have_the_usual_rights(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", 1)
+    (tmp_path / "b").touch()
+    assert (tmp_path / "a.json").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_sha256_of_a_known_text(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert sha256_of_file(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_command_says_one_sentence_and_exits_with_1(capsys: pytest.CaptureFixture) -> None:
+    @command
+    def main(argv=None):
+        raise InputError("got X, need Y, do Z")
+
+    assert main([]) == 1
+    assert capsys.readouterr().err.endswith("error: got X, need Y, do Z\n")
+    assert command(lambda argv=None: None)([]) == 0
