@@ -1,0 +1,123 @@
+"""Pickles that hold NumPy arrays in plain containers, and nothing else: read without trust, written for everybody.
+
+Reading. An unpickler that hands out NumPy's own ``dtype`` and ``ndarray`` is not safe enough: a forged ``dtype`` state
+can pass raw bytes off as object pointers. So the few names that a pickled array needs resolve to the stand-ins below,
+which take the numbers down and check them, and every other name is refused.
+
+Writing. NumPy 2 names ``numpy._core`` in its pickles, which NumPy before 1.26 does not have; many installations of
+detectron2 are that old. The pickles written here name ``numpy.ndarray`` and ``numpy.dtype`` alone.
+"""
+
+import io
+import pickle
+from collections import OrderedDict
+from typing import Any, BinaryIO
+
+import numpy as np
+
+
+class ForbiddenGlobal(pickle.UnpicklingError):
+    """The pickle asks for ``name``, which is neither an array nor a plain container."""
+
+    def __init__(self, name: str):
+        super().__init__(f"the pickle asks for {name}")
+        self.name = name
+
+
+def dump_arrays(value: Any) -> bytes:
+    """Pickle containers of arrays so that NumPy 1 and 2, and :func:`load_arrays`, read it."""
+    buffer = io.BytesIO()
+    _ArrayPickler(buffer, protocol=4).dump(value)
+    return buffer.getvalue()
+
+
+def load_arrays(file: BinaryIO) -> Any:
+    """Unpickle arrays of numbers, NumPy scalars (as Python numbers) and plain containers.
+
+    Raises:
+        ForbiddenGlobal: the pickle asks for anything else; nothing of it was run.
+        Exception: of any kind, when the pickle is damaged.
+    """
+    return _unwrap(_ArrayUnpickler(file, encoding="latin1").load())  # latin1: arrays pickled by Python 2
+
+
+class _ArrayPickler(pickle.Pickler):
+    def reducer_override(self, value: Any) -> Any:
+        if type(value) is not np.ndarray:
+            return NotImplemented
+        _, _, state = value.__reduce__()
+        return np.ndarray, ((0,), "b"), state  # what NumPy's _reconstruct does, under a name that never moved
+
+
+class _PickledDtype:
+    """Stands in for ``numpy.dtype``: a plain number type, byte order in the state."""
+
+    def __init__(self, name: str, align: bool = False, copy: bool = False):
+        self.name = name
+        self.order = "="
+
+    def __setstate__(self, state: tuple) -> None:
+        _, self.order, *structure = state
+        if any(part is not None for part in structure[:3]):
+            raise pickle.UnpicklingError("an array with fields")
+
+    def resolve(self) -> np.dtype:
+        dtype = np.dtype(self.name)
+        if dtype.kind not in "fiub":
+            raise pickle.UnpicklingError(f"an array of {dtype}, need numbers")
+        return dtype if self.order == "|" else dtype.newbyteorder(self.order)
+
+
+class _PickledArray:
+    """Stands in for ``numpy.ndarray``: its constructor's arguments are placeholders, the content is in the state."""
+
+    def __init__(self, *placeholders: Any):
+        self.value: np.ndarray | None = None
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, dtype, is_fortran, content = state
+        self.value = _frombuffer(content, dtype, shape, "F" if is_fortran else "C")
+
+
+def _frombuffer(content: bytes | str, dtype: _PickledDtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+    if isinstance(content, str):
+        content = content.encode("latin1")
+    return np.frombuffer(bytearray(content), dtype.resolve()).reshape(shape, order=order)
+
+
+def _reconstruct(kind: type, shape: tuple[int, ...], typecode: bytes) -> _PickledArray:
+    return _PickledArray()
+
+
+def _scalar(dtype: _PickledDtype, content: bytes | str) -> float | int | bool:
+    return _frombuffer(content, dtype, (), "C").item()
+
+
+_ADMITTED = {
+    "collections.OrderedDict": OrderedDict,
+    "numpy.ndarray": _PickledArray,
+    "numpy.dtype": _PickledDtype,
+    **{f"numpy.{core}.multiarray._reconstruct": _reconstruct for core in ("core", "_core")},
+    **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
+    **{f"numpy.{core}.numeric._frombuffer": _frombuffer for core in ("core", "_core")},  # pickle protocol 5
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _ADMITTED[f"{module}.{name}"]
+        except KeyError:
+            raise ForbiddenGlobal(f"{module}.{name}") from None
+
+
+def _unwrap(value: Any) -> Any:
+    if isinstance(value, _PickledArray):
+        if value.value is None:
+            raise pickle.UnpicklingError("an array without content")
+        return value.value
+    if isinstance(value, dict):
+        return type(value)((key, _unwrap(item)) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return type(value)(_unwrap(item) for item in value)
+    return value

@@ -1,0 +1,134 @@
+"""What must hold before a backbone is written: sound values, and the source's features out of the file.
+
+Shapes: images (N, 3, S, S); stem (N, 64, S/4, S/4); res2..res5 (N, C, S/4 .. S/32, S/4 .. S/32).
+"""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+
+from clsa.configs.command import InputError
+
+from .architecture import COUNTER, Architecture, build_trunk, first
+
+STAGES = ("stem", "res2", "res3", "res4", "res5")
+IMAGE_SIDE = 64  # the smallest round size at which every stage still has more than one cell
+BN_EPSILON = 1e-5  # of torchvision's and detectron2's batch norms alike
+
+
+def check_values(state: Mapping[str, torch.Tensor], origin: str) -> None:
+    """Every tensor float32 and finite, every batch-norm variance positive.
+
+    Args:
+        state: tensors in torchvision's names.
+        origin: what to call them in an error.
+
+    Raises:
+        InputError: naming the first tensors that are not so.
+    """
+    if other := [f"{name} ({tensor.dtype})" for name, tensor in state.items() if tensor.dtype != torch.float32]:
+        raise InputError(f"{origin}: need float32 tensors, got {first(other)}")
+    if broken := [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]:
+        raise InputError(f"{origin}: NaN or infinity in {first(broken)}. Take an earlier checkpoint of that run.")
+    if dead := [name for name, tensor in state.items() if name.endswith("running_var") and not (tensor > 0).all()]:
+        raise InputError(f"{origin}: variances of batch norm must be positive, are not in {first(dead)}")
+
+
+def untrained_norms(state: Mapping[str, torch.Tensor]) -> tuple[int, int]:
+    """How many batch norms still hold the statistics they are created with (mean 0, variance 1), and of how many."""
+    variances = [name for name in state if name.endswith("running_var")]
+    initial = [
+        name
+        for name in variances
+        if (state[name] == 1).all() and (state[name.replace("running_var", "running_mean")] == 0).all()
+    ]
+    return len(initial), len(variances)
+
+
+@torch.inference_mode()
+def forward_parity(
+    state: Mapping[str, torch.Tensor], architecture: Architecture, written: Mapping[str, torch.Tensor], target: str
+) -> dict[str, float]:
+    """Run the source's network and the file's on the same random image, and compare them stage by stage.
+
+    The source's network is torchvision's, loaded strictly. The file's is put together from nothing but the names and
+    tensors that were written: for ``"detectron2"`` by a forward pass of our own in detectron2's structure
+    (STRIDE_IN_1X1 False), for ``"torchvision"`` by a fresh network of torchvision's, loaded strictly.
+
+    Args:
+        state: the source's tensors in torchvision's names.
+        written: the tensors read back from the file's bytes, in the target's names.
+
+    Returns:
+        stage -> max abs difference, 0.0 at every stage.
+
+    Raises:
+        InputError: a difference, or features that are not finite.
+    """
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(1, 3, IMAGE_SIDE, IMAGE_SIDE, generator=generator)
+    expected = torchvision_stages(state, architecture, images)
+    got = detectron2_stages(written, images) if target == "detectron2" else None
+    got = got or torchvision_stages(written, architecture, images)
+    parity = {stage: (expected[stage] - got[stage]).abs().max().item() for stage in STAGES}
+    if any(difference != 0.0 for difference in parity.values()):  # NaN differs too
+        figures = ", ".join(f"{stage} {difference:.3g}" for stage, difference in parity.items())
+        raise InputError(f"the features of the converted backbone differ from the source's: {figures}; need 0.0")
+    return parity
+
+
+def torchvision_stages(
+    state: Mapping[str, torch.Tensor], architecture: Architecture, images: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Features of torchvision's network in eval mode, loaded strictly with ``state``."""
+    with torch.device("meta"):  # no initialisation: no time, and nobody's random numbers are used up
+        network = build_trunk(architecture.depth, architecture.width_per_group).eval()
+    counters = {name: torch.tensor(0) for name in network.state_dict() if name.endswith(COUNTER)}
+    network.load_state_dict({**state, **counters}, strict=True, assign=True)
+    x = network.maxpool(network.relu(network.bn1(network.conv1(images))))
+    features = {"stem": x}
+    for stage, layer in zip(STAGES[1:], (network.layer1, network.layer2, network.layer3, network.layer4), strict=True):
+        x = features[stage] = layer(x)
+    return features
+
+
+def detectron2_stages(weights: Mapping[str, torch.Tensor], images: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Features of the ResNet that ``weights`` spell out in detectron2's names, STRIDE_IN_1X1 False, in eval mode.
+
+    Raises:
+        InputError: a tensor of ``weights`` that takes no part.
+    """
+    used: set[str] = set()
+
+    def tensor(name: str) -> torch.Tensor:
+        used.add(name)
+        return weights[name]
+
+    def conv_norm(x: torch.Tensor, name: str, stride: int = 1) -> torch.Tensor:
+        kernel = tensor(f"{name}.weight")
+        x = F.conv2d(x, kernel, stride=stride, padding=kernel.shape[-1] // 2)
+        mean, variance = tensor(f"{name}.norm.running_mean"), tensor(f"{name}.norm.running_var")
+        scale, shift = tensor(f"{name}.norm.weight"), tensor(f"{name}.norm.bias")
+        return F.batch_norm(x, mean, variance, scale, shift, eps=BN_EPSILON)
+
+    def block(x: torch.Tensor, name: str, stride: int) -> torch.Tensor:
+        shortcut = conv_norm(x, f"{name}.shortcut", stride) if f"{name}.shortcut.weight" in weights else x
+        if f"{name}.conv3.weight" in weights:  # bottleneck: the 3x3 convolution strides
+            x = F.relu(conv_norm(x, f"{name}.conv1"))
+            x = F.relu(conv_norm(x, f"{name}.conv2", stride))
+            return F.relu(conv_norm(x, f"{name}.conv3") + shortcut)
+        x = F.relu(conv_norm(x, f"{name}.conv1", stride))
+        return F.relu(conv_norm(x, f"{name}.conv2") + shortcut)
+
+    x = F.max_pool2d(F.relu(conv_norm(images, "stem.conv1", stride=2)), kernel_size=3, stride=2, padding=1)
+    features = {"stem": x}
+    for stage in STAGES[1:]:
+        number = 0
+        while f"{stage}.{number}.conv1.weight" in weights:
+            x = block(x, f"{stage}.{number}", stride=2 if number == 0 and stage != "res2" else 1)
+            number += 1
+        features[stage] = x
+    if idle := [name for name in weights if name not in used]:
+        raise InputError(f"the converted backbone holds tensors that take no part in its forward pass: {first(idle)}")
+    return features

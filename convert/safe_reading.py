@@ -1,0 +1,157 @@
+"""Files from strangers into tensors and plain values, without ever running the code that a pickle may hold.
+
+A file is read by what its first bytes say it is, and its suffix must agree:
+
+- ``torch``        written by ``torch.save``, today's zip or the older pickle: ``torch.load(weights_only=True)``;
+- ``pickle``       detectron2's ``.pkl``: an unpickler that admits NumPy arrays and plain containers (below);
+- ``safetensors``  holds tensors and strings by construction.
+"""
+
+import io
+import pickle
+import re
+import struct
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from clsa.configs.command import InputError
+
+from .numpy_pickle import ForbiddenGlobal, load_arrays
+
+Kind = Literal["torch", "pickle", "safetensors"]
+
+#: what a suffix promises; a file of any other suffix is taken for what its first bytes say
+KIND_OF_SUFFIX: dict[str, Kind] = {
+    ".pkl": "pickle",
+    ".pth": "torch",
+    ".pt": "torch",
+    ".safetensors": "safetensors",
+}
+_CALLED = {"torch": "a PyTorch file", "pickle": "a plain pickle", "safetensors": "a safetensors file"}
+
+_ZIP = b"PK\x03\x04"
+_PICKLE = b"\x80"
+_OLD_TORCH = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)  # torch.save's magic number before the zip format
+_OTHERS = {
+    b"\xff\xd8\xff": "a JPEG image",
+    b"\x89PNG": "a PNG image",
+    b"\x1f\x8b": "a gzip archive (unpack it first)",
+    b"<": "an HTML or XML page (a download that failed?)",
+}
+
+
+def read_file(path: str | Path) -> tuple[Kind, Any]:
+    """What kind of file ``path`` is, and its content: tensors on the CPU (arrays for a pickle), containers, scalars.
+
+    Tensors of a PyTorch zip or a safetensors file are mapped from the disk, so that a checkpoint with optimizer
+    state costs no more memory than the part of it that is used.
+
+    Raises:
+        InputError: missing, a directory, empty, truncated, no weights at all, a suffix that the content contradicts,
+            or a pickle that asks for anything but tensors, arrays and plain containers.
+    """
+    path = Path(path)
+    kind = kind_of_file(path)
+    promised = KIND_OF_SUFFIX.get(path.suffix.lower())
+    if promised not in (None, kind):
+        raise InputError(_contradiction(path, kind, promised))
+    if kind == "torch":
+        with path.open("rb") as file:
+            mappable = file.read(len(_ZIP)) == _ZIP
+        return kind, _load_torch(path, str(path), mmap=mappable)
+    if kind == "safetensors":
+        try:
+            return kind, safetensors.torch.load_file(path)
+        except SafetensorError as error:
+            raise InputError(_damaged(path, error)) from error
+    with path.open("rb") as file:
+        return kind, _load_pickle(file, str(path))
+
+
+def read_bytes(content: bytes, kind: Kind, origin: str) -> Any:
+    """The same for the bytes of a file that is not on the disk yet."""
+    if kind == "torch":
+        return _load_torch(io.BytesIO(content), origin, mmap=False)
+    if kind == "safetensors":
+        return safetensors.torch.load(content)
+    return _load_pickle(io.BytesIO(content), origin)
+
+
+def kind_of_file(path: Path) -> Kind:
+    """What the first bytes say; an ``InputError`` when they are those of no weights file."""
+    if path.is_dir():
+        raise InputError(f"{path} is a directory, need a file with weights")
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}. Give the path of a file with weights.") from error
+    if not start:
+        raise InputError(f"{path} is empty (0 bytes): a download or a copy that failed? Fetch it again.")
+    if start.startswith((_ZIP, _OLD_TORCH)):
+        return "torch"
+    if start.startswith(_PICKLE):
+        return "pickle"
+    if len(start) > 8 and start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] < path.stat().st_size:
+        return "safetensors"
+    raise InputError(f"{path} is {_other_kind(start)}, not a file with weights: need .pth, .pkl or .safetensors")
+
+
+def _other_kind(start: bytes) -> str:
+    for magic, name in _OTHERS.items():
+        if start.startswith(magic):
+            return name
+    text = start.decode("utf-8", errors="replace").lstrip()
+    if "\N{REPLACEMENT CHARACTER}" in text[:-4] or "\0" in text:  # the last character may have been cut in two
+        return "of no known format"
+    return "a JSON file" if text.startswith(("{", "[")) else "a text file"
+
+
+def _contradiction(path: Path, kind: Kind, promised: Kind) -> str:
+    message = f"{path} is {_CALLED[kind]} under the name of {_CALLED[promised]}."
+    if kind == "pickle" and promised == "torch":
+        pickled = path.with_suffix(".pkl")
+        return (
+            f"{message} If it holds a backbone in detectron2's names, rename it and convert it: "
+            f"mv {path} {pickled} && clsa-convert {pickled} {path} --to torchvision"
+        )
+    suffix = next(suffix for suffix, suffix_kind in KIND_OF_SUFFIX.items() if suffix_kind == kind)
+    return f"{message} If it is what you mean, rename it to {path.with_suffix(suffix).name}."
+
+
+def _load_torch(file: Path | BinaryIO, origin: str, mmap: bool) -> Any:
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
+    except pickle.UnpicklingError as error:
+        asked_for = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if asked_for is None:
+            raise InputError(_damaged(origin, error)) from error
+        raise InputError(_refused(origin, asked_for[1])) from error
+    except Exception as error:  # a damaged pickle may raise anything: KeyError, EOFError, RuntimeError, ...
+        raise InputError(_damaged(origin, error)) from error
+
+
+def _load_pickle(file: BinaryIO, origin: str) -> Any:
+    try:
+        return load_arrays(file)
+    except ForbiddenGlobal as error:
+        raise InputError(_refused(origin, error.name)) from error
+    except Exception as error:  # as above
+        raise InputError(_damaged(origin, error)) from error
+
+
+def _refused(origin: str | Path, name: str) -> str:
+    return (
+        f"{origin} asks to import {name!r} while it is read, and whoever wrote the file decides what that does. It was "
+        f"refused and nothing was run. Need a file that holds only tensors, arrays and plain containers: "
+        f"ask its author for the bare state dict."
+    )
+
+
+def _damaged(origin: str | Path, error: Exception) -> str:
+    reason = " ".join(str(error).split())[:160] or type(error).__name__
+    return f"{origin} is truncated or damaged ({reason}). Fetch or write it again."
