@@ -39,7 +39,7 @@ def protocol_id(config_file: str | os.PathLike, overrides: Sequence[str] = ()) -
     return " ".join([Path(config_file).stem.replace("_", "-"), *(f"{key}={value}" for key, value in changed)])
 
 
-def test_set_of(cfg: CfgNode) -> str:
+def evaluated_dataset(cfg: CfgNode) -> str:
     """The one name in ``DATASETS.TEST``: a result stands for one data set."""
     if len(cfg.DATASETS.TEST) != 1:
         raise InputError(
@@ -109,7 +109,7 @@ def write_detection_result(
         per_class=evaluation["per_class"],
         engine=engine,
         weights=weights_record(weights_path) if weights is None else weights,
-        dataset=_record(test_set_of(cfg)),
+        dataset=_record(evaluated_dataset(cfg)),
         seed=cfg.SEED if seed is None else seed,
         trial=trial,
         wall_seconds=wall_seconds,
