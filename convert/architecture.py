@@ -91,7 +91,10 @@ def recognise_architecture(state: Mapping[str, torch.Tensor], origin: str) -> Ar
             f"get the whole checkpoint."
         )
     if extra := [name for name in state if name not in names]:
-        raise InputError(f"{origin} holds tensors that a ResNet-{depth} does not have: {first(extra)}")
+        raise InputError(
+            f"{origin} holds what neither belongs to the trunk of a ResNet-{depth} nor is known to be safe to drop: "
+            f"{first(extra)}"
+        )
     return _recognise_width(depth, state, origin)
 
 

@@ -23,7 +23,7 @@ import torch
 from clsa.configs.command import InputError
 from clsa.configs.run_files import atomic_write, sha256_of_file, versions, write_json
 
-from .architecture import COUNTER, build_trunk, first, recognise_architecture
+from .architecture import COUNTER, build_trunk, first, recognise_architecture, trunk_shapes
 from .names import detectron2_name, torchvision_name
 from .numpy_pickle import dump_arrays
 from .proof import check_values, forward_parity
@@ -75,7 +75,7 @@ def read_backbone(path: str | Path, target: Target | None = None) -> Backbone:
     architecture = recognise_architecture(state, str(path))
     check_values(state, str(path))
     digest = sha256_of_file(path)
-    manifest = _read_manifest(path, digest)
+    manifest = read_manifest(path, digest)
     return Backbone(path, digest, found, architecture.depth, architecture.width_per_group, state, manifest)
 
 
@@ -105,7 +105,8 @@ def write_backbone(
     origin = f"the backbone for {path}"
     architecture = recognise_architecture(state, origin)
     check_values(state, origin)
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    # one order and one memory layout: the same weights give the same bytes, whatever the source looked like
+    state = {name: state[name].detach().cpu().contiguous() for name in trunk_shapes(architecture)}
     content = _serialise(state, target, path.suffix)
     written = _read_back(content, path)
     renamed = {name: detectron2_name(name) if target == "detectron2" else name for name in state}
@@ -189,7 +190,7 @@ def _read_back(content: bytes, path: Path) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array) for name, array in value["model"].items()}
 
 
-def _read_manifest(path: Path, digest: str) -> dict[str, Any] | None:
+def read_manifest(path: Path, digest: str) -> dict[str, Any] | None:
     beside = manifest_path(path)
     if not beside.exists():
         return None
