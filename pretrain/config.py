@@ -1,0 +1,178 @@
+"""Every setting of pretraining. The defaults are the paper's CLSA-Single on ImageNet; the YAMLs of
+``configs/pretrain/`` name what differs. Where the paper and its public code disagree, the paper is the default and the
+comment names the code's value.
+"""
+
+from fvcore.common.config import CfgNode as CN
+
+from clsa.configs.command import InputError
+
+METHODS = ("random_init", "moco_v2", "clsa_single", "clsa_multi")
+BANKS = ("positive_and_queue", "batch_and_queue")
+HEAD_NORMS = ("none", "BN")
+PRECISIONS = ("float32", "bfloat16", "float16")
+DEPTHS = (18, 34, 50, 101)
+
+
+def get_cfg() -> CN:
+    """The defaults, a fresh copy."""
+    _C = CN()
+    # random_init: only writes the untrained network of this seed, the baseline that a probe needs.
+    # moco_v2: eq. 1 alone. clsa_single: one strong view. clsa_multi: one weak query teaches several strong views.
+    _C.METHOD = "clsa_single"
+    _C.OUTPUT_DIR = "output/pretrain"
+    # Decides the initial weights, the order of the images and every random choice of every view.
+    _C.SEED = 0
+
+    _C.DATA = CN()
+    # Folder of <class>/<image> files, such as imagenet/train. The classes are not used.
+    _C.DATA.TRAIN = ""
+    # Loader processes of each training process. 0 loads in the training process itself. Does not change any result.
+    _C.DATA.WORKERS = 8
+
+    _C.MODEL = CN()
+    # torchvision's ResNet of this depth: 18, 34, 50 or 101.
+    _C.MODEL.DEPTH = 50
+    # Width of the bottleneck's 3x3 convolution in the first stage: 64 is ResNet-50. Depth 18 and 34 only have 64.
+    _C.MODEL.WIDTH_PER_GROUP = 64
+    # Start the last BN of each residual block at zero. Off in the paper; short runs of a ResNet-50 need it to start.
+    _C.MODEL.ZERO_INIT_RESIDUAL = False
+    # Hidden and output width of the two-layer projection head. The paper says 2048; 128 is MoCo v2's.
+    _C.MODEL.HEAD_HIDDEN = 2048
+    _C.MODEL.HEAD_OUTPUT = 128
+    # none: Linear-ReLU-Linear (paper). BN: Linear-BN-ReLU-Linear-BN, which starts learning sooner in short runs.
+    _C.MODEL.HEAD_NORM = "none"
+    # The key network keeps this share of itself at each step (alpha of Algorithm 1).
+    _C.MODEL.KEY_MOMENTUM = 0.999
+    # Memory layout NHWC. The same mathematics, quicker with reduced precision.
+    _C.MODEL.CHANNELS_LAST = False
+
+    _C.LOSS = CN()
+    # tau of eq. 1 and 3, the same for the weak and the strong distribution.
+    _C.LOSS.TEMPERATURE = 0.2
+    # Keys in the queue (K). At least one batch; need not be a multiple of it.
+    _C.LOSS.QUEUE_LENGTH = 65536
+    # What a query is compared with. positive_and_queue: its own key and the queue (paper). batch_and_queue: the keys
+    # of the whole batch, of all processes, and the queue (public code).
+    _C.LOSS.BANK = "positive_and_queue"
+    # Weight of the DDM loss (eq. 4) beside the contrastive one.
+    _C.LOSS.BETA = 1.0
+    # The weight is 0 for the first BETA_ZERO_STEPS steps, then rises linearly for BETA_RAMP_STEPS steps. The paper: 0
+    # and 0. A short run needs it: the weak query's distribution is flat, and teaches nothing, until it has learned.
+    _C.LOSS.BETA_ZERO_STEPS = 0
+    _C.LOSS.BETA_RAMP_STEPS = 0
+
+    # The weak view, for the key and for the query: MoCo v2's.
+    _C.WEAK = CN()
+    _C.WEAK.SIZE = 224
+    _C.WEAK.SCALE = (0.2, 1.0)  # area of the crop, as a share of the image
+    _C.WEAK.JITTER = (0.4, 0.4, 0.4, 0.1)  # brightness, contrast, saturation, hue
+    _C.WEAK.JITTER_PROB = 0.8
+    _C.WEAK.GRAY_PROB = 0.2
+    _C.WEAK.BLUR_PROB = 0.5
+    _C.WEAK.BLUR_SIGMA = (0.1, 2.0)  # pixels
+    _C.WEAK.FLIP_PROB = 0.5
+
+    # The strong views. moco_v2 draws none; clsa_single wants one size, clsa_multi any number.
+    _C.STRONG = CN()
+    _C.STRONG.SIZES = (96,)
+    # Area of each view's crop: the paper does not say; these are the public code's.
+    _C.STRONG.SCALES = ((0.086, 0.429),)
+    _C.STRONG.ROUNDS = 5  # operations drawn one after the other
+    _C.STRONG.PROB = 0.5  # each is applied with this probability
+    # False: crop, then the strong operations (paper: S(x)). True: all weak operations in between (public code).
+    _C.STRONG.WEAK_FIRST = False
+
+    _C.SOLVER = CN()
+    _C.SOLVER.EPOCHS = 200
+    # Steps in all, in place of EPOCHS. 0: EPOCHS decides. An epoch drops the images that do not fill a batch.
+    _C.SOLVER.MAX_ITER = 0
+    # Images of one step, over all processes together. With n times the batch, multiply LR by n.
+    _C.SOLVER.BATCH_SIZE = 256
+    _C.SOLVER.LR = 0.03
+    # Steps in which the learning rate rises linearly to LR; the cosine to 0 takes the rest. The paper: 0.
+    _C.SOLVER.WARMUP_ITERS = 0
+    _C.SOLVER.MOMENTUM = 0.9
+    _C.SOLVER.WEIGHT_DECAY = 1e-4
+    # float32, bfloat16 or float16 (with loss scaling): of the networks. The losses are always computed in float32.
+    _C.SOLVER.PRECISION = "float32"
+    _C.SOLVER.LOG_PERIOD = 50  # steps
+    _C.SOLVER.CHECKPOINT_PERIOD = 5000  # steps; the last step always writes one
+    # Keep only the newest this many checkpoints. 0: all.
+    _C.SOLVER.CHECKPOINT_KEEP = 0
+    # Write a checkpoint and stop once this step is reached, to go on later with --resume (for a queue with a time
+    # limit). The learning rate does not depend on it. 0: off.
+    _C.SOLVER.STOP_AFTER = 0
+    return _C
+
+
+def check_config(cfg: CN, world_size: int = 1) -> None:
+    """Refuse values that cannot work, before anything is read or written.
+
+    Raises:
+        InputError: what was got, what is needed.
+    """
+    _one_of(cfg, "METHOD", METHODS)
+    _one_of(cfg, "MODEL.DEPTH", DEPTHS)
+    _one_of(cfg, "MODEL.HEAD_NORM", HEAD_NORMS)
+    _one_of(cfg, "LOSS.BANK", BANKS)
+    _one_of(cfg, "SOLVER.PRECISION", PRECISIONS)
+    if cfg.MODEL.DEPTH in (18, 34) and cfg.MODEL.WIDTH_PER_GROUP != 64:
+        raise InputError(
+            f"MODEL.WIDTH_PER_GROUP is {cfg.MODEL.WIDTH_PER_GROUP}, but ResNet-{cfg.MODEL.DEPTH} only comes with 64. "
+            "Set it to 64, or take MODEL.DEPTH 50 or 101."
+        )
+    for key in ("SOLVER.BATCH_SIZE", "SOLVER.LOG_PERIOD", "SOLVER.CHECKPOINT_PERIOD", "LOSS.QUEUE_LENGTH", "WEAK.SIZE"):
+        if value(cfg, key) < 1:
+            raise InputError(f"{key} is {value(cfg, key)}, it must be at least 1.")
+    for key in ("SEED", "DATA.WORKERS", "SOLVER.MAX_ITER", "SOLVER.STOP_AFTER", "SOLVER.WARMUP_ITERS"):
+        if value(cfg, key) < 0:
+            raise InputError(f"{key} is {value(cfg, key)}, it must not be negative.")
+    if cfg.LOSS.TEMPERATURE <= 0:
+        raise InputError(f"LOSS.TEMPERATURE is {cfg.LOSS.TEMPERATURE}, it must be above 0.")
+    if not 0 <= cfg.MODEL.KEY_MOMENTUM <= 1:
+        raise InputError(f"MODEL.KEY_MOMENTUM is {cfg.MODEL.KEY_MOMENTUM}, it must lie in [0, 1].")
+    if cfg.METHOD != "random_init" and cfg.SOLVER.BATCH_SIZE > cfg.LOSS.QUEUE_LENGTH:
+        raise InputError(
+            f"SOLVER.BATCH_SIZE {cfg.SOLVER.BATCH_SIZE} is larger than LOSS.QUEUE_LENGTH {cfg.LOSS.QUEUE_LENGTH}: "
+            "the keys of one step would not fit into the queue. Lower the batch or lengthen the queue."
+        )
+    if cfg.SOLVER.BATCH_SIZE % world_size:
+        raise InputError(
+            f"SOLVER.BATCH_SIZE {cfg.SOLVER.BATCH_SIZE} does not divide among {world_size} processes. "
+            f"Take a multiple of {world_size}."
+        )
+    _check_strong_views(cfg)
+
+
+def strong_view_count(cfg: CN) -> int:
+    """How many strong views the method of ``cfg`` draws of each image."""
+    return len(cfg.STRONG.SIZES) if cfg.METHOD in ("clsa_single", "clsa_multi") else 0
+
+
+def value(cfg: CN, key: str):
+    """The value of a dotted key: ``value(cfg, "SOLVER.LR")``."""
+    for part in key.split("."):
+        cfg = cfg[part]
+    return cfg
+
+
+def _check_strong_views(cfg: CN) -> None:
+    sizes, scales = cfg.STRONG.SIZES, cfg.STRONG.SCALES
+    if len(sizes) != len(scales) or not all(len(scale) == 2 for scale in scales):
+        raise InputError(
+            f"STRONG.SIZES {tuple(sizes)} and STRONG.SCALES {tuple(scales)} must name a size and a (low, high) range "
+            "of crop areas for each strong view."
+        )
+    if cfg.METHOD == "clsa_single" and len(sizes) != 1:
+        raise InputError(
+            f"METHOD clsa_single has one strong view, STRONG.SIZES names {len(sizes)}: {tuple(sizes)}. "
+            "Name one, or take METHOD clsa_multi."
+        )
+    if cfg.METHOD == "clsa_multi" and not sizes:
+        raise InputError("METHOD clsa_multi needs strong views, STRONG.SIZES is empty.")
+
+
+def _one_of(cfg: CN, key: str, allowed: tuple) -> None:
+    if value(cfg, key) not in allowed:
+        raise InputError(f"{key} is {value(cfg, key)!r}, it must be one of {', '.join(map(str, allowed))}.")
