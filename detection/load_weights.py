@@ -46,25 +46,32 @@ def check_pixel_settings(cfg: CfgNode) -> None:
         )
 
 
-def load_backbone_weights(model: nn.Module, path: str | Path) -> Backbone:
+def load_backbone(model: nn.Module, path: str | Path, cfg: CfgNode) -> int:
     """Read a backbone file and copy it into the trunk of a model of the torchvision engine, all of it or nothing.
 
+    Returns:
+        The number of tensors, see :func:`verify_loaded`.
+
     Raises:
-        InputError: the file cannot be used (see ``read_backbone``), or it is the trunk of another architecture.
+        InputError: the config's pixels are not the weights' (see :func:`check_pixel_settings`), the file cannot be used
+            (see ``read_backbone``), or it is the trunk of another architecture.
     """
+    check_pixel_settings(cfg)
     backbone = read_backbone(path)
     places = trunk_tensors(model)
     problems = _name_problems(places, backbone)
     if problems:
+        resnets = cfg.MODEL.RESNETS
         raise InputError(
-            f"{backbone.path} holds a ResNet-{backbone.depth} of width {backbone.width_per_group}, which is not the "
-            f"model's trunk; set MODEL.RESNETS.DEPTH and WIDTH_PER_GROUP to match. {_summary(problems)}"
+            f"{backbone.path} holds a ResNet-{backbone.depth} of width {backbone.width_per_group}, the config wants a "
+            f"ResNet-{resnets.DEPTH} of width {resnets.WIDTH_PER_GROUP}: set MODEL.RESNETS.DEPTH {backbone.depth} "
+            f"MODEL.RESNETS.WIDTH_PER_GROUP {backbone.width_per_group} "
+            f"MODEL.RESNETS.RES2_OUT_CHANNELS {64 if backbone.depth < 50 else 256}. {_summary(problems)}"
         )
     with torch.no_grad():
         for name, place in places.items():
             place.copy_(backbone.state[name])
-    verify_loaded(model, backbone)
-    return backbone
+    return verify_loaded(model, backbone)
 
 
 def verify_loaded(model: nn.Module, backbone: Backbone) -> int:

@@ -83,7 +83,7 @@ class RCNN(nn.Module):
 
 
 def build_model(cfg: CfgNode) -> RCNN:
-    """The detector that ``cfg`` describes, on ``MODEL.DEVICE``, with random weights and in training mode.
+    """The detector that ``cfg`` describes, on the CPU, with random weights and in training mode.
 
     Raises:
         InputError: a value that this engine does not implement.
@@ -100,4 +100,4 @@ def build_model(cfg: CfgNode) -> RCNN:
         channels = trunk.channels["res4"]
         heads = Res5ROIHeads(cfg, trunk.take_res5(), trunk.channels["res5"])
         size_divisibility = 1
-    return RCNN(cfg, backbone, RegionProposals(cfg, channels), heads, size_divisibility).to(cfg.MODEL.DEVICE)
+    return RCNN(cfg, backbone, RegionProposals(cfg, channels), heads, size_divisibility)

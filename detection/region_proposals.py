@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image
 
+from clsa.configs.command import InputError
+
 from .anchors import AnchorGrid
 from .box_coding import decode_boxes, encode_boxes
 from .config import STRIDES
@@ -46,6 +48,9 @@ class RegionProposals(nn.Module):
 
         Returns:
             For every image (P, 4), the best first, without gradient; and the losses, none in eval mode.
+
+        Raises:
+            InputError: in training, a prediction that is not finite. In eval mode such an anchor proposes nothing.
         """
         maps = [features[name] for name in self.settings.IN_FEATURES]
         anchors = self.anchors(maps)  # for each map (H W A, 4)
@@ -118,7 +123,10 @@ class RegionProposals(nn.Module):
         for image_boxes, image_scores, size in zip(boxes, scores, image_sizes, strict=True):
             finite = image_boxes.isfinite().all(dim=1) & image_scores.isfinite()
             if self.training and not finite.all():
-                raise FloatingPointError("region proposals are infinite or not a number: training has diverged")
+                raise InputError(
+                    "region proposals are infinite or not a number: training has diverged. "
+                    "Lower SOLVER.BASE_LR or lengthen SOLVER.WARMUP_ITERS."
+                )
             image_boxes = clip_boxes_to_image(image_boxes, size)
             keep = finite & (image_boxes[:, 2:] > image_boxes[:, :2]).all(dim=1)
             image_boxes, image_scores, image_levels = image_boxes[keep], image_scores[keep], levels[keep]
