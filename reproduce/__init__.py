@@ -1,1 +1,1 @@
-"""Placeholder docstring, replaced by its owner."""
+"""Runs the stages in order, keeps the ledger of published numbers, writes the report."""

@@ -1,0 +1,167 @@
+"""A sheet of detections: the same images, ground truth first, then method beside method, small objects framed."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+from pycocotools.mask import iou
+
+from clsa.configs.command import InputError
+
+from .gather import Gathered
+from .methods import look
+from .plots import Plot, Theme, themed
+
+#: COCO's own limit between small and medium, in square pixels of the object's mask.
+SMALL_AREA = 32**2
+MATCH_IOU = 0.5
+IMAGES = 4
+
+#: Okabe and Ito again: found, not found or wrong, and the frame of a small object. On photographs, for both grounds.
+FOUND, WRONG, OBJECT = "#00c2a0", "#E69F00", "#ffffff"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Annotations of one image, crowds left out. Boxes (x, y, width, height) in pixels."""
+
+    file: Path
+    boxes: np.ndarray
+    categories: list[int]
+    small: list[bool]
+
+
+def detection_plot(gathered: Gathered, world: Path) -> Plot | None:
+    """The sheet of the COCO results; None where there is no COCO result or no annotation file.
+
+    A file of detections that cannot be used is named in ``gathered.left_out``.
+    """
+    annotations = world / "coco" / "annotations" / "instances_val2017.json"
+    coco = [m for m in gathered.measured if m.stage == "detection" and m.result["metric_flavour"] == "COCO"]
+    if not coco or not annotations.is_file():
+        return None
+    protocol = coco[0].result["protocol"]
+    truth = _pick_images(annotations, world / "coco" / "val2017")
+    detections = {}
+    for measured in coco:
+        path = measured.folder / "inference" / "coco_instances_results.json"
+        if measured.result["protocol"] == protocol:
+            try:
+                detections[measured.method] = _read_detections(path, truth)
+            except InputError as error:
+                gathered.left_out.append(str(error))
+    if not detections or not truth:
+        return None
+    return Plot(
+        "detections",
+        "Detections, method beside method",
+        f"{protocol}. The {len(truth)} test images with the most small objects. First column: every object, those "
+        "under 32² pixels framed thick. Then each detector's most confident boxes, as many as the image has objects: "
+        f"green where box (IoU {MATCH_IOU}) and class are right, dashed orange where not.",
+        lambda theme: _draw(truth, detections, theme),
+    )
+
+
+def _pick_images(annotations: Path, folder: Path) -> dict[int, Truth]:
+    """The images with the most small objects; equal counts in order of image id, so that the choice is repeatable."""
+    content = json.loads(annotations.read_text(encoding="utf-8"))
+    by_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for annotation in content["annotations"]:
+        if not annotation.get("iscrowd"):
+            by_image[annotation["image_id"]].append(annotation)
+    small = {image: sum(a["area"] < SMALL_AREA for a in found) for image, found in by_image.items()}
+    files = {image["id"]: image["file_name"] for image in content["images"]}
+    chosen = sorted(by_image, key=lambda image: (-small[image], image))[:IMAGES]
+    return {
+        image: Truth(
+            folder / Path(files[image]).name,
+            np.array([a["bbox"] for a in by_image[image]], dtype=np.float64),
+            [a["category_id"] for a in by_image[image]],
+            [a["area"] < SMALL_AREA for a in by_image[image]],
+        )
+        for image in chosen
+    }
+
+
+def _read_detections(path: Path, truth: dict[int, Truth]) -> dict[int, list[dict[str, Any]]]:
+    """The most confident detections of each chosen image, as many as it has objects."""
+    by_image: dict[int, list[dict[str, Any]]] = {image: [] for image in truth}
+    try:
+        for detection in json.loads(path.read_text(encoding="utf-8")):
+            if detection["image_id"] in by_image and len(detection["bbox"]) == 4:
+                by_image[detection["image_id"]].append(detection)
+        return {
+            image: sorted(found, key=lambda d: -d["score"])[: len(truth[image].categories)]
+            for image, found in by_image.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} holds no readable detections ({error!r}): left out of the sheet.") from error
+
+
+def match(truth: Truth, detections: Sequence[dict[str, Any]]) -> list[int | None]:
+    """For each detection, in order of confidence, the index of the object that it finds, or None.
+
+    Greedy as in COCO's evaluation: the free object of its class with the highest IoU of at least 0.5.
+    """
+    found: list[int | None] = []
+    boxes = np.array([d["bbox"] for d in detections], dtype=np.float64).reshape(-1, 4)
+    overlaps = iou(boxes, truth.boxes, [0] * len(truth.boxes)) if len(boxes) else []
+    for detection, row in zip(detections, overlaps, strict=True):
+        free = [
+            (row[i], i)
+            for i, category in enumerate(truth.categories)
+            if category == detection["category_id"] and i not in found and row[i] >= MATCH_IOU
+        ]
+        found.append(max(free)[1] if free else None)
+    return found
+
+
+def _draw(truth: dict[int, Truth], detections: dict[str, dict[int, list[dict[str, Any]]]], theme: Theme) -> Figure:
+    columns = 1 + len(detections)
+    with themed(theme):
+        figure, grid = plt.subplots(len(truth), columns, figsize=(1.9 * columns, 1.95 * len(truth)), squeeze=False)
+        for axes, (image, objects) in zip(grid, truth.items(), strict=True):
+            with Image.open(objects.file) as picture:
+                pixels = np.asarray(picture.convert("RGB"))
+            for ax in axes:
+                ax.imshow(pixels)
+                ax.set_xticks([])
+                ax.set_yticks([])
+            _draw_truth(axes[0], objects)
+            for ax, by_image in zip(axes[1:], detections.values(), strict=True):
+                _draw_found(ax, objects, by_image[image])
+        grid[0][0].set_title("Ground truth", fontsize=9.5)
+        for ax, method in zip(grid[0][1:], detections, strict=True):
+            ax.set_title(look(method).label, fontsize=9.5)
+        return figure
+
+
+def _draw_truth(ax: Axes, truth: Truth) -> None:
+    for box, small in zip(truth.boxes, truth.small, strict=True):
+        _rectangle(ax, box, FOUND if small else OBJECT, 2.0 if small else 0.9)
+    ax.set_xlabel(f"{len(truth.small)} objects, {sum(truth.small)} small", fontsize=8)
+
+
+def _draw_found(ax: Axes, truth: Truth, detections: Sequence[dict[str, Any]]) -> None:
+    found = match(truth, detections)
+    for detection, index in zip(detections, found, strict=True):
+        small = index is not None and truth.small[index]
+        _rectangle(ax, detection["bbox"], WRONG if index is None else FOUND, 2.0 if small else 1.1, index is None)
+    hits = [index for index in found if index is not None]
+    ax.set_xlabel(f"{len(hits)} found, {sum(truth.small[i] for i in hits)} small", fontsize=8)
+
+
+def _rectangle(ax: Axes, box: Sequence[float], edge: str, width: float, dashed: bool = False) -> None:
+    x, y, w, h = box
+    style = (0, (3, 2)) if dashed else "-"
+    ax.add_patch(Rectangle((x, y), w, h, fill=False, edgecolor="black", linewidth=width + 1.0, alpha=0.45))
+    ax.add_patch(Rectangle((x, y), w, h, fill=False, edgecolor=edge, linewidth=width, linestyle=style))

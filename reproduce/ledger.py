@@ -1,0 +1,107 @@
+"""The ledger of published numbers, ``ledger/*.yaml``: each with its protocol, its source, and how far it is verified.
+
+An entry::
+
+    method: MoCo v2
+    epochs: 200                          # of pretraining; left out where there are none, or the source does not say
+    protocol: voc-r50-c4-24k
+    engine: detectron2                   # left out where the source does not say
+    metric_flavour: VOC 11-point, IoU .50:.95
+    values: {bbox/AP50: 82.4}            # named as in result.json
+    spread: {bbox/AP50: 0.2}             # standard deviation over trials, if the source gives one
+    trials: 5
+    source: detection/README of facebookresearch/moco
+    status: verified                     # or second-hand (quoted by somebody else), or unverified
+    note: free text
+"""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from clsa.configs.command import InputError
+
+FOLDER = Path(__file__).parent / "ledger"
+STATUSES = ("verified", "second-hand", "unverified")
+FLAVOURS = (
+    "COCO",
+    "VOC 11-point, IoU .50:.95",
+    "VOC area, IoU .50:.95",
+    "class mAP, envelope",
+    "class mAP, step",
+    "class mAP, 11-point",
+    "per-image AP",
+    "top-1 accuracy",
+    "wall time",
+)
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published set of numbers; ``values`` in percent, or hours."""
+
+    method: str
+    protocol: str
+    metric_flavour: str
+    values: dict[str, float]
+    source: str
+    status: str
+    epochs: int | None = None
+    engine: str | None = None
+    spread: dict[str, float] = field(default_factory=dict)
+    trials: int | None = None
+    note: str = ""
+
+
+def read_ledger(folder: Path = FOLDER) -> list[Published]:
+    """Every entry of the ledger's files, in order of file name.
+
+    Raises:
+        InputError: an entry that breaks the schema, named by file, position and field.
+    """
+    entries = []
+    for path in sorted(folder.glob("*.yaml")):
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise InputError(f"{path} is not YAML: {error}") from error
+        listed = content.get("entries") if isinstance(content, dict) else None
+        if not isinstance(listed, list) or set(content) != {"entries"}:
+            raise InputError(f"{path} must hold one key, entries, with a list")
+        entries += [check_entry(entry, f"{path.name}, entry {i}") for i, entry in enumerate(listed, 1)]
+    return entries
+
+
+def check_entry(entry: Any, where: str) -> Published:
+    """The entry as a :class:`Published`; an ``InputError`` names the field that breaks the schema."""
+    if not isinstance(entry, dict):
+        raise InputError(f"ledger {where} is {entry!r}, it must be a mapping")
+    known = [f.name for f in fields(Published)]
+    for name in entry:
+        if name not in known:
+            raise InputError(f"ledger {where}: unknown field {name!r}, known are {', '.join(known)}")
+    for name in ("method", "protocol", "metric_flavour", "source", "status"):
+        _require(isinstance(entry.get(name), str) and entry[name], where, name, entry, "a text")
+    _require(entry["status"] in STATUSES, where, "status", entry, f"one of {', '.join(STATUSES)}")
+    _require(entry["metric_flavour"] in FLAVOURS, where, "metric_flavour", entry, f"one of {'; '.join(FLAVOURS)}")
+    for name in ("values", "spread"):
+        numbers = entry.get(name, {})
+        good = isinstance(numbers, dict) and all(
+            isinstance(key, str) and type(value) in (int, float) and 0 <= value <= (1000 if key == "hours" else 100)
+            for key, value in numbers.items()
+        )
+        _require(good, where, name, entry, "names with numbers, percent in 0..100 or hours")
+    _require(bool(entry.get("values")), where, "values", entry, "at least one number")
+    _require(
+        set(entry.get("spread", {})) <= set(entry["values"]), where, "spread", entry, "of the same names as values"
+    )
+    for name in ("epochs", "trials"):
+        _require(name not in entry or (type(entry[name]) is int and entry[name] > 0), where, name, entry, "a count")
+    return Published(**entry)
+
+
+def _require(good: Any, where: str, name: str, entry: dict, needed: str) -> None:
+    if not good:
+        raise InputError(f"ledger {where}: {name} is {entry.get(name)!r}, it must be {needed}")

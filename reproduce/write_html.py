@@ -1,0 +1,159 @@
+"""The report as one self-contained HTML file: style and pictures inside, nothing loaded from anywhere, no script."""
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from itertools import groupby
+from pathlib import Path
+
+from .content import (
+    NOT_COMPARABLE,
+    Content,
+    duration_table,
+    number,
+    published_by_protocol,
+    published_method,
+    published_source,
+    published_values,
+)
+from .plots import Plot
+from .tables import Table
+
+STYLE = Path(__file__).parent / "report.css"
+
+
+def html_text(content: Content, plots: Sequence[Plot], pictures: Mapping[tuple[str, str], bytes]) -> str:
+    """The page. ``pictures``: (plot's name, ``"light"`` or ``"dark"``) -> PNG bytes."""
+    by_table = {plot.name.removeprefix("methods_"): plot for plot in plots}
+    sections = [_section(table, by_table.get(table.key), pictures) for table in content.tables]
+    others = [plot for plot in plots if plot not in by_table.values() or not _shown(plot, content.tables)]
+    body = [
+        f"<header><h1>{escape(content.title)}</h1>",
+        "<dl>" + "".join(f"<div><dt>{escape(n)}</dt><dd>{escape(w)}</dd></div>" for n, w in content.facts) + "</dl>",
+        "</header>",
+        f"<section class='findings'><h2>What the numbers say</h2>{_list(content.findings)}</section>",
+        *sections,
+        _gallery(others, pictures),
+        _durations(content),
+        _left_out(content),
+        _published(content),
+    ]
+    return (
+        "<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
+        "<meta name='color-scheme' content='light dark'>\n"
+        f"<title>{escape(content.title)}</title>\n<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n"
+        "<body>\n<main>\n" + "\n".join(part for part in body if part) + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _shown(plot: Plot, tables: Sequence[Table]) -> bool:
+    return plot.name in {f"methods_{table.key}" for table in tables}
+
+
+def _section(table: Table, plot: Plot | None, pictures: Mapping[tuple[str, str], bytes]) -> str:
+    picture = _figure(plot, pictures) if plot else ""
+    notes = "".join(f"<p class='note'>{escape(note)}</p>" for note in table.notes)
+    return (
+        f"<section id='{table.key}'><h2>{_sub(table.title)}</h2><p>{_sub(table.lead)}</p>"
+        f"<div class='beside'><div class='data'>{_table(table)}{notes}</div>{picture}</div></section>"
+    )
+
+
+def _table(table: Table) -> str:
+    """Three rows of heading: protocol with engine and data over its columns, metric, flavour over its columns."""
+    columns = table.columns
+    protocols = "".join(
+        f"<th colspan='{count}' class='protocol'>{escape(p.name)}<br><small>{escape(p.engine)} · {escape(p.dataset)}"
+        "</small></th>"
+        for p, count in _runs(column.protocol for column in columns)
+    )
+    metrics = "".join(f"<th scope='col'>{_sub(column.label)}</th>" for column in columns)
+    flavours = "".join(
+        f"<th colspan='{count}' class='flavour'><small>{escape(flavour)}</small></th>"
+        for (_, flavour), count in _runs((column.protocol, column.flavour) for column in columns)
+    )
+    rows = []
+    for row in table.rows:
+        cells = "".join(
+            f"<td{' class=best' if value is not None and number(value) == number(table.best(i)) else ''}>"
+            f"{number(value)}</td>"
+            for i, value in enumerate(row.values)
+        )
+        rows.append(f"<tr class='{row.kind}'><th scope='row'>{escape(row.label)}</th>{cells}</tr>")
+    return (
+        "<div class='scroll'><table class='numbers'><thead>"
+        f"<tr><td></td>{protocols}</tr><tr><td></td>{metrics}</tr><tr><td></td>{flavours}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _runs(items: Iterable) -> list[tuple]:
+    return [(key, len(list(run))) for key, run in groupby(items)]
+
+
+def _gallery(plots: Sequence[Plot], pictures: Mapping[tuple[str, str], bytes]) -> str:
+    if not plots:
+        return ""
+    figures = "".join(_figure(plot, pictures) for plot in plots)
+    return f"<section><h2>Pictures</h2><div class='gallery'>{figures}</div></section>"
+
+
+def _figure(plot: Plot, pictures: Mapping[tuple[str, str], bytes]) -> str:
+    light, dark = (_data_uri(pictures[plot.name, theme]) for theme in ("light", "dark"))
+    return (
+        f"<figure class='{'wide' if plot.name == 'detections' else 'plot'}'><div class='scroll'><picture>"
+        f"<source media='(prefers-color-scheme: dark)' srcset='{dark}'>"
+        f"<img src='{light}' alt='{escape(plot.title, quote=True)}'></picture></div>"
+        f"<figcaption>{_sub(plot.caption)}</figcaption></figure>"
+    )
+
+
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def _durations(content: Content) -> str:
+    if not content.durations:
+        return ""
+    columns, rows = duration_table(content.durations)
+    table = _plain_table(["", *columns], [[label, *cells] for label, cells in rows])
+    return f"<section><h2>Wall times</h2>{table}</section>"
+
+
+def _left_out(content: Content) -> str:
+    if not content.left_out:
+        return ""
+    return f"<section class='warning'><h2>Left out</h2>{_list(content.left_out)}</section>"
+
+
+def _published(content: Content) -> str:
+    parts = []
+    for heading, entries in published_by_protocol(content.published).items():
+        rows = [[published_method(e), published_values(e), e.status, published_source(e)] for e in entries]
+        parts.append(f"<h3>{escape(heading)}</h3>{_plain_table(['method', 'value', 'status', 'source'], rows)}")
+    return (
+        "<section class='published'><h2>Published numbers: not comparable with the above</h2>"
+        f"<p>{escape(NOT_COMPARABLE)}</p>{''.join(parts)}</section>"
+    )
+
+
+def _plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th scope='col'>{escape(cell)}</th>" for cell in header)
+    body = "".join(
+        f"<tr><th scope='row'>{escape(row[0])}</th>{''.join(f'<td>{_sub(cell)}</td>' for cell in row[1:])}</tr>"
+        for row in rows
+    )
+    return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def _list(sentences: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{_sub(sentence)}</li>" for sentence in sentences) + "</ul>"
+
+
+def _sub(text: str) -> str:
+    """Escaped, with AP_S as the papers set it."""
+    text = escape(text)
+    for size in "SML":
+        text = text.replace(f"AP_{size}", f"AP<sub>{size}</sub>")
+    return text
