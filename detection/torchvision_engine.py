@@ -29,7 +29,7 @@ from .dataset_dicts import find_source, load_dataset_dicts
 from .detection_result import evaluated_dataset, weights_record, write_detection_result
 from .detector_checkpoint import last_checkpoint, read_checkpoint, write_checkpoint
 from .evaluate_detector import evaluate_detector
-from .load_weights import load_backbone
+from .load_weights import check_pixel_settings, load_backbone_weights
 from .loader import training_batches
 from .metrics_log import MetricsLog, Window
 from .rcnn import build_model
@@ -71,11 +71,11 @@ def run(cfg: CfgNode, protocol: str, resume: bool = False, eval_only: bool = Fal
     if state["model"] is not None:
         load_detector(model, state)
     elif cfg.MODEL.WEIGHTS:
-        state["verified"] = load_backbone(model, cfg.MODEL.WEIGHTS, cfg)
+        check_pixel_settings(cfg)
+        state["verified"] = len(load_backbone_weights(model, cfg.MODEL.WEIGHTS).state)
         logger.info("all %d tensors of %s are in the model", state["verified"], cfg.MODEL.WEIGHTS)
     else:
         logger.info("MODEL.WEIGHTS is empty: training starts from random weights (seed %d)", state["seed"])
-    model.to(device)
 
     def seconds() -> float:  # of this run and of those that it resumes
         return state["seconds"] + time.perf_counter() - started
