@@ -105,8 +105,7 @@ def write_backbone(
     origin = f"the backbone for {path}"
     architecture = recognise_architecture(state, origin)
     check_values(state, origin)
-    # one order and one memory layout: the same weights give the same bytes, whatever the source looked like
-    state = {name: state[name].detach().cpu().contiguous() for name in trunk_shapes(architecture)}
+    state = {name: _plain(state[name]) for name in trunk_shapes(architecture)}
     content = _serialise(state, target, path.suffix)
     written = _read_back(content, path)
     renamed = {name: detectron2_name(name) if target == "detectron2" else name for name in state}
@@ -154,7 +153,10 @@ def from_detectron2(content: Any, path: Path) -> dict[str, torch.Tensor]:
     try:
         return {torchvision_name(name): torch.from_numpy(array) for name, array in model.items()}
     except InputError as error:
-        raise InputError(f"{path} holds more than a backbone: {error}") from error
+        raise InputError(
+            f"{path} holds more than a backbone: {error}. "
+            f"Convert it: clsa-convert {path} {path.with_name(f'{path.stem}_backbone.pkl')} --to detectron2"
+        ) from error
 
 
 def _bare_trunk(content: Any, path: Path) -> dict[str, torch.Tensor]:
@@ -168,6 +170,15 @@ def _bare_trunk(content: Any, path: Path) -> dict[str, torch.Tensor]:
             f"clsa-convert {path} {converted} --to torchvision"
         )
     return {name: tensor for name, tensor in content.items() if not re.fullmatch(rf"fc\..*|.*\.{COUNTER}", name)}
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in row-major order, so that the same weights give the same bytes and, bit for bit, the same features.
+
+    ``contiguous()`` alone leaves a 1x1 kernel that was trained in channels_last with strides of that format, from which
+    PyTorch picks another convolution, with other rounding.
+    """
+    return tensor.detach().cpu().contiguous().flatten().view(tensor.shape)
 
 
 def _serialise(state: Mapping[str, torch.Tensor], target: Target, suffix: str) -> bytes:

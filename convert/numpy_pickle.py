@@ -16,12 +16,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 
-class ForbiddenGlobal(pickle.UnpicklingError):
-    """The pickle asks for ``name``, which is neither an array nor a plain container."""
-
-    def __init__(self, name: str):
-        super().__init__(f"the pickle asks for {name}")
-        self.name = name
+class Refused(pickle.UnpicklingError):
+    """The pickle holds or wants something else than arrays of numbers and plain containers; the message says what."""
 
 
 def dump_arrays(value: Any) -> bytes:
@@ -35,7 +31,7 @@ def load_arrays(file: BinaryIO) -> Any:
     """Unpickle arrays of numbers, NumPy scalars (as Python numbers) and plain containers.
 
     Raises:
-        ForbiddenGlobal: the pickle asks for anything else; nothing of it was run.
+        Refused: the pickle asks for anything else; nothing of it was run.
         Exception: of any kind, when the pickle is damaged.
     """
     return _unwrap(_ArrayUnpickler(file, encoding="latin1").load())  # latin1: arrays pickled by Python 2
@@ -59,12 +55,12 @@ class _PickledDtype:
     def __setstate__(self, state: tuple) -> None:
         _, self.order, *structure = state
         if any(part is not None for part in structure[:3]):
-            raise pickle.UnpicklingError("an array with fields")
+            raise Refused("holds an array with fields")
 
     def resolve(self) -> np.dtype:
         dtype = np.dtype(self.name)
         if dtype.kind not in "fiub":
-            raise pickle.UnpicklingError(f"an array of {dtype}, need numbers")
+            raise Refused(f"holds an array of type {dtype}")
         return dtype if self.order == "|" else dtype.newbyteorder(self.order)
 
 
@@ -80,9 +76,10 @@ class _PickledArray:
 
 
 def _frombuffer(content: bytes | str, dtype: _PickledDtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+    resolved = dtype.resolve()
     if isinstance(content, str):
         content = content.encode("latin1")
-    return np.frombuffer(bytearray(content), dtype.resolve()).reshape(shape, order=order)
+    return np.frombuffer(bytearray(content), resolved).reshape(shape, order=order)
 
 
 def _reconstruct(kind: type, shape: tuple[int, ...], typecode: bytes) -> _PickledArray:
@@ -93,6 +90,12 @@ def _scalar(dtype: _PickledDtype, content: bytes | str) -> float | int | bool:
     return _frombuffer(content, dtype, (), "C").item()
 
 
+def _encode(text: str, encoding: str) -> bytes:
+    if encoding != "latin1":
+        raise Refused(f"asks to encode text as {encoding!r}")
+    return text.encode("latin1")
+
+
 _ADMITTED = {
     "collections.OrderedDict": OrderedDict,
     "numpy.ndarray": _PickledArray,
@@ -100,6 +103,7 @@ _ADMITTED = {
     **{f"numpy.{core}.multiarray._reconstruct": _reconstruct for core in ("core", "_core")},
     **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
     **{f"numpy.{core}.numeric._frombuffer": _frombuffer for core in ("core", "_core")},  # pickle protocol 5
+    "_codecs.encode": _encode,  # pickle protocol 2, which has no bytes of its own
 }
 
 
@@ -108,7 +112,7 @@ class _ArrayUnpickler(pickle.Unpickler):
         try:
             return _ADMITTED[f"{module}.{name}"]
         except KeyError:
-            raise ForbiddenGlobal(f"{module}.{name}") from None
+            raise Refused(f"asks to import {module}.{name} while it is read") from None
 
 
 def _unwrap(value: Any) -> Any:

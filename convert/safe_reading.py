@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 
 from clsa.configs.command import InputError
 
-from .numpy_pickle import ForbiddenGlobal, load_arrays
+from .numpy_pickle import Refused, load_arrays
 
 Kind = Literal["torch", "pickle", "safetensors"]
 
@@ -130,7 +130,7 @@ def _load_torch(file: Path | BinaryIO, origin: str, mmap: bool) -> Any:
         asked_for = re.search(r"GLOBAL ([\w.]+)", str(error))
         if asked_for is None:
             raise InputError(_damaged(origin, error)) from error
-        raise InputError(_refused(origin, asked_for[1])) from error
+        raise InputError(_refused(origin, f"asks to import {asked_for[1]} while it is read")) from error
     except Exception as error:  # a damaged pickle may raise anything: KeyError, EOFError, RuntimeError, ...
         raise InputError(_damaged(origin, error)) from error
 
@@ -138,17 +138,16 @@ def _load_torch(file: Path | BinaryIO, origin: str, mmap: bool) -> Any:
 def _load_pickle(file: BinaryIO, origin: str) -> Any:
     try:
         return load_arrays(file)
-    except ForbiddenGlobal as error:
-        raise InputError(_refused(origin, error.name)) from error
+    except Refused as error:
+        raise InputError(_refused(origin, str(error))) from error
     except Exception as error:  # as above
         raise InputError(_damaged(origin, error)) from error
 
 
-def _refused(origin: str | Path, name: str) -> str:
+def _refused(origin: str | Path, reason: str) -> str:
     return (
-        f"{origin} asks to import {name!r} while it is read, and whoever wrote the file decides what that does. It was "
-        f"refused and nothing was run. Need a file that holds only tensors, arrays and plain containers: "
-        f"ask its author for the bare state dict."
+        f"{origin} {reason}. It was refused and nothing of it was run. Need a file that holds only tensors, arrays of "
+        f"numbers and plain containers: ask its author for the bare state dict."
     )
 
 
