@@ -29,9 +29,7 @@ def dataset_record(name: str, files: Iterable[str | os.PathLike], root: str | os
     names = sorted(PurePath(file).as_posix() for file in files)
     outside = next((file for file in names if PurePath(file).is_absolute() or ".." in PurePath(file).parts), None)
     if outside is not None:
-        raise ValueError(
-            f"file {outside!r} of {name} is not relative to {root}: its hash would change with the machine"
-        )
+        raise ValueError(f"file {outside!r} of {name} is not relative to {root}: no other machine would hash it alike")
     digest = hashlib.sha256("".join(f"{file}\n" for file in names).encode()).hexdigest()
     return {
         "name": name,

@@ -17,11 +17,7 @@ def open_rgb(path: str | os.PathLike) -> Image.Image:
         with Image.open(path) as image:
             return image.convert("RGB")
     except FileNotFoundError as error:
-        raise InputError(
-            f"image {path} does not exist. Complete the data, or correct the list that names it."
-        ) from error
+        raise InputError(f"image {path} does not exist. Complete the data, or correct its list.") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(
-            f"image {path} cannot be read: {reason}. Replace it with a whole copy, or remove it."
-        ) from error
+        raise InputError(f"image {path} cannot be read: {reason}. Replace or remove it.") from error

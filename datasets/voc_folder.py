@@ -1,7 +1,7 @@
 """Pascal VOC's folder, read strictly: image lists, annotations, per-class labels.
 
-``VOC2007/{Annotations/ID.xml, ImageSets/Main/SPLIT.txt, ImageSets/Main/CLASS_SPLIT.txt, JPEGImages/ID.jpg}``. Whatever a
-file says, no path that is built from it leaves the folder; XML is parsed without entities.
+``VOC2007/{Annotations/ID.xml, ImageSets/Main/SPLIT.txt, ImageSets/Main/CLASS_SPLIT.txt, JPEGImages/ID.jpg}``.
+Whatever a file says, no path that is built from it leaves the folder; XML is parsed without entities.
 """
 
 import math
@@ -52,9 +52,7 @@ def read_image_ids(voc_dir: str | os.PathLike, split: str) -> list[str]:
     ids: dict[str, None] = {}
     for number, words in _lines(path):
         if len(words) != 1:
-            raise InputError(
-                f"{path}, line {number}: {' '.join(words)!r} is not one image id. One id a line is needed."
-            )
+            raise InputError(f"{path}, line {number}: {' '.join(words)!r} is not one image id. Put one a line.")
         image_id = _file_name(words[0], f"{path}, line {number}")
         if image_id in ids:
             raise InputError(f"{path}, line {number}: image {image_id} is listed twice. Remove one of the lines.")
@@ -100,9 +98,7 @@ def read_annotation(voc_dir: str | os.PathLike, image_id: str) -> VOCAnnotation:
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist, yet {image_id} is listed. Complete Annotations/.") from error
     except DefusedXmlException as error:
-        raise InputError(
-            f"{path} declares XML entities or a DTD, which no VOC file does: {error}. Not read."
-        ) from error
+        raise InputError(f"{path} declares XML entities or a DTD, as no VOC file does. Not read: {error}") from error
     except (ParseError, OSError, ValueError) as error:
         raise InputError(f"{path} is not readable XML: {error}. Replace it with a whole copy.") from error
 
