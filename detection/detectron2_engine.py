@@ -1,0 +1,131 @@
+"""The engine of record: a detectron2 project in MoCo's manner.
+
+detectron2's own config, model, trainer and evaluators run the protocol. What is added is what MoCo's script leaves to
+the user's attention: a misspelt key, data or weights that do not fit stop the run before the first step, every
+tensor of the weights is proved to be in the model, and the outcome is written as ``result.json``.
+
+This module is importable without detectron2; ``detectron2_trainer`` is not, and is imported when a run starts.
+"""
+
+import argparse
+import secrets
+from pathlib import Path
+
+import torch
+from fvcore.common.config import CfgNode
+
+from clsa.configs.command import InputError
+from clsa.configs.loading import find_config, load_config
+from clsa.convert.backbone_file import read_backbone
+
+from .dataset_dicts import find_source
+from .detection_result import evaluated_dataset, protocol_id
+from .load_weights import check_pixel_settings
+
+INSTALL_GUIDE = "https://detectron2.readthedocs.io/tutorials/install.html"
+
+
+def run(args: argparse.Namespace) -> Path:
+    """Fine-tune and evaluate, or with ``eval_only`` evaluate alone; write ``OUTPUT_DIR/result.json``, return its path.
+
+    Args:
+        args: ``config_file``, ``num_gpus`` (of each machine; 0: the CPU), ``eval_only``, ``resume``, ``num_machines``,
+            ``machine_rank``, ``dist_url`` as detectron2's scripts have them; ``opts``, a list of KEY VALUE words.
+
+    Raises:
+        InputError: no detectron2; an unknown key; data, weights or a number of GPUs that cannot be used.
+    """
+    require_detectron2()
+    cfg = resolve_config(args)
+    check_config(cfg, args)
+    protocol = protocol_id(args.config_file, args.opts)
+
+    from detectron2.engine import launch
+
+    from .detectron2_trainer import run_in_each_process
+
+    launch(
+        run_in_each_process,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(cfg, protocol, args),
+    )
+    result = Path(cfg.OUTPUT_DIR) / "result.json"
+    if args.machine_rank == 0:
+        print(result)
+    return result
+
+
+def require_detectron2() -> None:
+    """Raise an ``InputError`` with what to do when detectron2 cannot be imported."""
+    try:
+        import detectron2.config  # noqa: F401
+    except ImportError as error:
+        package = (error.name or "").split(".")[0]
+        trouble = "is not installed" if package == "detectron2" else f"cannot be imported ({error})"
+        raise InputError(
+            f"--engine detectron2: detectron2 {trouble}. Install it by its guide ({INSTALL_GUIDE}) or put a source "
+            "checkout on PYTHONPATH (docs/detectron2.md), or give --engine torchvision."
+        ) from error
+
+
+def resolve_config(args: argparse.Namespace) -> CfgNode:
+    """detectron2's defaults, the YAML and the overrides, frozen; with a seed, so that the result can name it."""
+    from detectron2.config import get_cfg
+
+    args.config_file = str(find_config(args.config_file))
+    cfg = load_config(get_cfg(), args.config_file, args.opts)
+    cfg.defrost()
+    if args.num_gpus == 0:
+        cfg.MODEL.DEVICE = "cpu"
+    if cfg.SEED < 0:
+        cfg.SEED = secrets.randbelow(10**9)
+    cfg.freeze()
+    return cfg
+
+
+def check_config(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """Refuse what detectron2 would accept and get wrong, or would stop at only after minutes or in a child process.
+
+    Raises:
+        InputError: see the messages below; for the weights also those of ``read_backbone``.
+    """
+    processes = args.num_gpus * args.num_machines
+    if args.num_gpus > torch.cuda.device_count():
+        raise InputError(
+            f"--num-gpus is {args.num_gpus}, PyTorch sees {torch.cuda.device_count()}. Give --num-gpus 0 to run on the "
+            "CPU; docs/detectron2.md has the settings for fewer GPUs."
+        )
+    if processes > 1 and cfg.SOLVER.IMS_PER_BATCH % processes:
+        raise InputError(
+            f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}, which {processes} processes cannot share evenly."
+        )
+    if cfg.MODEL.ROI_HEADS.NAME.startswith("Res5ROIHeads") and cfg.MODEL.RESNETS.DEPTH < 50:
+        raise InputError(
+            f"MODEL.RESNETS.DEPTH is {cfg.MODEL.RESNETS.DEPTH}, but detectron2's {cfg.MODEL.ROI_HEADS.NAME} builds its "
+            "res5 of bottlenecks, which ResNet-18 and 34 do not have. Take an FPN config, or --engine torchvision."
+        )
+    _check_datasets(cfg, needs_training_data=not args.eval_only)
+    if args.eval_only:
+        if not (cfg.MODEL.WEIGHTS or args.resume):
+            raise InputError(
+                "--eval-only needs a detector: give MODEL.WEIGHTS OUTPUT_DIR/model_final.pth of a finished run, or "
+                "--resume with its OUTPUT_DIR."
+            )
+    elif cfg.MODEL.WEIGHTS:
+        read_backbone(cfg.MODEL.WEIGHTS, target="detectron2")
+        check_pixel_settings(cfg)
+
+
+def _check_datasets(cfg: CfgNode, needs_training_data: bool) -> None:
+    if needs_training_data and not cfg.DATASETS.TRAIN:
+        raise InputError("DATASETS.TRAIN is empty: name what to train on, such as \"('coco_2017_train',)\".")
+    for name in (*cfg.DATASETS.TRAIN, evaluated_dataset(cfg)):
+        classes = len(find_source(name).class_names)
+        if classes != cfg.MODEL.ROI_HEADS.NUM_CLASSES:
+            raise InputError(
+                f"MODEL.ROI_HEADS.NUM_CLASSES is {cfg.MODEL.ROI_HEADS.NUM_CLASSES}, but {name} has {classes} classes: "
+                f"set it to {classes}."
+            )

@@ -1,0 +1,203 @@
+"""detectron2's ``DefaultTrainer``, as MoCo's script uses it, with the proof that the weights arrived.
+
+Imports detectron2, and with it ``detectron2.data``, which reads DETECTRON2_DATASETS at that moment.
+"""
+
+import argparse
+import logging
+import pickle
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.data import MetadataCatalog
+from detectron2.engine import DefaultTrainer, default_setup
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+from fvcore.common.config import CfgNode
+
+from clsa.configs.command import InputError
+from clsa.configs.run_files import sha256_of_file
+from clsa.convert.backbone_file import read_backbone
+
+from . import extra_norm_head  # noqa: F401  (registers the head)
+from .dataset_dicts import data_root, find_source
+from .detection_result import evaluated_dataset, weights_record, write_detection_result
+from .detectron2_evaluators import build_evaluator, read_evaluation
+from .load_weights import verify_loaded
+
+#: Buffers that detectron2's detectors of 2019 and 2020 saved; today they are made from the config.
+FORMER_BUFFERS = ("pixel_mean", "pixel_std", "anchor_generator.cell_anchors")
+
+
+def run_in_each_process(cfg: CfgNode, protocol: str, args: argparse.Namespace) -> None:
+    """Train and evaluate, or evaluate alone; the main process writes ``OUTPUT_DIR/result.json``.
+
+    Raises:
+        InputError: weights that did not arrive; a detector's checkpoint that cannot be used.
+    """
+    started = time.perf_counter()
+    default_setup(cfg, args)
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="clsa")
+    for name in (*cfg.DATASETS.TRAIN, evaluated_dataset(cfg)):
+        _check_registered_place(name)
+    if args.eval_only:
+        model = Trainer.build_model(cfg)
+        path = _detector_path(cfg, args.resume)
+        origin = load_detector(model, path)
+        figures = Trainer.test(cfg, model)
+        detector = {"file": str(path), "sha256": sha256_of_file(path)}
+        seconds = time.perf_counter() - started
+    else:
+        trainer = Trainer(cfg)
+        trainer.resume_or_load(resume=args.resume)
+        figures = trainer.train()
+        model, origin, detector = trainer.model, trainer.origin, None
+        seconds = trainer.seconds()
+    if comm.is_main_process():
+        write_detection_result(
+            cfg.OUTPUT_DIR,
+            cfg,
+            protocol,
+            "detectron2",
+            read_evaluation(cfg, figures),
+            verified=origin["verified"],
+            weights_path=origin["weights"]["file"],
+            wall_seconds=seconds,
+            seed=origin["seed"],
+            weights=origin["weights"],
+            details={
+                "parameters": sum(parameter.numel() for parameter in model.parameters()),
+                "iterations": origin.get("iterations", cfg.SOLVER.MAX_ITER),
+                "processes": comm.get_world_size(),
+                "detector": detector,
+            },
+        )
+        logging.getLogger("clsa").info("%s/result.json written after %.0f s", cfg.OUTPUT_DIR, seconds)
+
+
+class Trainer(DefaultTrainer):
+    """The default trainer, which stops unless the weights are in the model, and whose checkpoints know their origin.
+
+    Attributes:
+        origin: ``seed``, ``weights`` (record of the backbone file), ``verified`` (how many of its tensors were found
+            in the model); saved in every checkpoint, so a resumed or evaluated detector still has it.
+    """
+
+    def __init__(self, cfg: CfgNode):
+        self._started = time.perf_counter()
+        self._seconds_before = 0.0
+        self.origin = {"seed": cfg.SEED, "weights": weights_record(None), "verified": 0}
+        super().__init__(cfg)
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
+        """See :func:`~clsa.detection.detectron2_evaluators.build_evaluator`."""
+        return build_evaluator(cfg, dataset_name)
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Go on from the last checkpoint in ``OUTPUT_DIR``, or load ``MODEL.WEIGHTS`` and prove that it arrived.
+
+        Raises:
+            InputError: a tensor of the weights is not in the model, or the trunk has one that is not in the weights; a
+                checkpoint that cannot be used.
+        """
+        logger = logging.getLogger("clsa")
+        goes_on = resume and self.checkpointer.has_checkpoint()
+        if goes_on:
+            # detectron2 would only warn about a checkpoint of another model.
+            load_detector(self.checkpointer.model, Path(self.checkpointer.get_checkpoint_file()))
+        super().resume_or_load(resume)
+        if goes_on:
+            logger.info("continuing at iteration %d", self.start_iter)
+        elif self.cfg.MODEL.WEIGHTS:
+            backbone = read_backbone(self.cfg.MODEL.WEIGHTS, target="detectron2")
+            self.origin["verified"] = verify_loaded(self.model, backbone)
+            self.origin["weights"] = weights_record(self.cfg.MODEL.WEIGHTS)
+            logger.info("all %d tensors of %s are in the model", self.origin["verified"], backbone.path)
+        else:
+            logger.info("MODEL.WEIGHTS is empty: training starts from random weights (seed %d)", self.cfg.SEED)
+
+    def train(self) -> dict[str, dict[str, float]]:
+        """Train to ``SOLVER.MAX_ITER``; the figures of the evaluation that follows, on the main process."""
+        super().train()
+        return self._last_eval_results
+
+    def seconds(self) -> float:
+        """Wall time of this run and of those that it resumes."""
+        return self._seconds_before + time.perf_counter() - self._started
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps beside the model."""
+        return {**super().state_dict(), "origin": self.origin, "seconds": self.seconds()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse; a checkpoint of detectron2's own trainer has no origin and is refused."""
+        if "origin" not in state_dict:
+            raise InputError(
+                f"the last checkpoint in {self.cfg.OUTPUT_DIR} was not written by this program, so nobody knows which "
+                "weights it began with. Take another OUTPUT_DIR."
+            )
+        super().load_state_dict(state_dict)
+        self.origin = state_dict["origin"]
+        self._seconds_before = state_dict["seconds"]
+
+
+def load_detector(model: torch.nn.Module, path: Path) -> dict[str, Any]:
+    """Load a detector's checkpoint, all of it or nothing: this program's, or any of detectron2's, such as MoCo's.
+
+    Returns:
+        ``seed``, ``weights``, ``verified`` as in :class:`Trainer`, and ``iterations``. For a detector that was trained
+        elsewhere ``weights`` is the record of its own file, ``verified`` 0 and ``seed`` None.
+
+    Raises:
+        InputError: the file is missing, damaged, would run code, is no detector, or is one of another config.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"{path} cannot be read as a detector's checkpoint: {reason}. Give the model_final.pth of a finished run."
+        ) from error
+    saved = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(saved, dict):
+        raise InputError(f"{path} is no detector: it has no 'model'. Give the model_final.pth of a finished run.")
+    wanted = model.state_dict()
+    state = {name: tensor for name, tensor in saved.items() if name in wanted or not _is_former_buffer(name)}
+    differing = [name for name in wanted if name not in state or state[name].shape != wanted[name].shape]
+    differing += [name for name in state if name not in wanted]
+    if differing:
+        raise InputError(
+            f"{path} does not fit the config: {len(differing)} tensors differ, the first is {differing[0]}. Use the "
+            "config that it was trained with."
+        )
+    model.load_state_dict(state)
+    trainer = content.get("trainer", {})
+    origin = trainer.get("origin") or {"seed": None, "weights": weights_record(path), "verified": 0}
+    return {**origin, "iterations": content.get("iteration", -1) + 1}
+
+
+def _detector_path(cfg: CfgNode, resume: bool) -> Path:
+    checkpoints = DetectionCheckpointer(torch.nn.Module(), cfg.OUTPUT_DIR)
+    if resume and checkpoints.has_checkpoint():
+        return Path(checkpoints.get_checkpoint_file())
+    return Path(cfg.MODEL.WEIGHTS)
+
+
+def _is_former_buffer(name: str) -> bool:
+    return any(buffer in name for buffer in FORMER_BUFFERS)
+
+
+def _check_registered_place(name: str) -> None:
+    """detectron2 fixes the data's root when it is first imported; the rest of this program reads it at each call."""
+    metadata = MetadataCatalog.get(name)
+    registered = Path(metadata.dirname if find_source(name).kind == "voc" else metadata.image_root)
+    if not registered.is_relative_to(data_root()):
+        raise InputError(
+            f"detectron2 looks for {name} in {registered}, but DETECTRON2_DATASETS is {data_root()}: set the variable "
+            "before detectron2 is imported."
+        )
