@@ -127,8 +127,10 @@ def match(truth: Truth, detections: Sequence[dict[str, Any]]) -> list[int | None
 
 def _draw(truth: dict[int, Truth], detections: dict[str, dict[int, list[dict[str, Any]]]], theme: Theme) -> Figure:
     columns = 1 + len(detections)
+    heights = [1.9 * _aspect(objects.file) for objects in truth.values()]  # inches, for cells 1.9 inches wide
+    size = (1.9 * columns, sum(heights) + 0.32 * len(heights) + 0.2)
     with themed(theme):
-        figure, grid = plt.subplots(len(truth), columns, figsize=(1.9 * columns, 1.95 * len(truth)), squeeze=False)
+        figure, grid = plt.subplots(len(truth), columns, figsize=size, squeeze=False, height_ratios=heights)
         for axes, (image, objects) in zip(grid, truth.items(), strict=True):
             with Image.open(objects.file) as picture:
                 pixels = np.asarray(picture.convert("RGB"))
@@ -143,6 +145,11 @@ def _draw(truth: dict[int, Truth], detections: dict[str, dict[int, list[dict[str
         for ax, method in zip(grid[0][1:], detections, strict=True):
             ax.set_title(look(method).label, fontsize=9.5)
         return figure
+
+
+def _aspect(file: Path) -> float:
+    with Image.open(file) as picture:
+        return picture.height / picture.width
 
 
 def _draw_truth(ax: Axes, truth: Truth) -> None:

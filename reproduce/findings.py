@@ -6,23 +6,11 @@ from .gather import Gathered
 from .methods import REFERENCE, look
 from .tables import Row, Table
 
-#: Table -> what its first column is called in a sentence.
-SUBJECTS = {
-    "ap_small": "COCO AP_S (boxes)",
-    "coco": "COCO AP (boxes)",
-    "voc": "VOC detection",
-    "voc07_svm": "VOC07 SVM mAP",
-    "voc07_linear": "VOC07 linear-layer mAP",
-}
-
 
 def findings(tables: Sequence[Table], gathered: Gathered) -> list[str]:
-    """One sentence a table on the methods against the reference, one on the untrained start, then the caveats."""
-    sentences = []
-    for table in tables:
-        sentences += _against_reference(table)
-        sentences += _against_floor(table)
-    return sentences + caveats(tables, gathered)
+    """The count of measures won and lost, a sentence a table, then the caveats."""
+    sentences = [_sentence(table) for table in tables]
+    return _count(tables) + [sentence for sentence in sentences if sentence] + caveats(tables, gathered)
 
 
 def caveats(tables: Sequence[Table], gathered: Gathered) -> list[str]:
@@ -49,30 +37,46 @@ def caveats(tables: Sequence[Table], gathered: Gathered) -> list[str]:
     return said
 
 
-def _against_reference(table: Table) -> list[str]:
+def _count(tables: Sequence[Table]) -> list[str]:
+    """How often each method is above and below the reference, over the first columns of the tables."""
+    said = []
+    methods = dict.fromkeys(row.method for table in tables for row in _challengers(table))
+    for method in methods:
+        pairs = [(table.row(method), table.row(REFERENCE)) for table in tables]
+        points = [_points(a.values[0], b.values[0]) for a, b in pairs if a and b and _both(a, b)]
+        above, below = sum(p > 0 for p in points), sum(p < 0 for p in points)
+        level = f", level with it on {len(points) - above - below}" if above + below < len(points) else ""
+        said.append(
+            f"{look(method).label} is above {look(REFERENCE).label} on {above} of {len(points)} measures, below it on "
+            f"{below}{level}."
+        )
+    return said
+
+
+def _sentence(table: Table) -> str:
+    """The methods against the reference, and the best of them against the strongest row without pretraining."""
     reference = table.row(REFERENCE)
-    others = [row for row in table.rows if row.kind == "pretrained" and row.method != REFERENCE]
-    if reference is None or reference.values[0] is None:
-        return []
-    return [
-        f"{row.label} is {difference(row.values[0], reference.values[0])} {reference.label} on {_subject(table)} "
-        f"({row.values[0]:.1f} against {reference.values[0]:.1f})."
-        for row in others
-        if row.values[0] is not None
+    parts = [
+        f"{row.label} ({row.values[0]:.1f}) is {difference(row.values[0], reference.values[0])} {reference.label} "
+        f"({reference.values[0]:.1f})"
+        for row in _challengers(table)
+        if reference is not None and _both(row, reference)
     ]
+    best, floor = _highest(table, ("pretrained",)), _highest(table, ("random", "baseline"))
+    if best is not None and floor is not None:
+        parts.append(
+            f"{best.label}, the best pretrained, is {difference(best.values[0], floor.values[0])} {floor.label} "
+            f"({floor.values[0]:.1f}), the strongest without pretraining"
+        )
+    return f"{table.subject}: {'; '.join(parts)}." if parts else ""
 
 
-def _against_floor(table: Table) -> list[str]:
-    """The best pretrained method against the strongest row that no pretraining went into."""
-    pretrained = _highest(table, ("pretrained",))
-    floor = _highest(table, ("random", "baseline"))
-    if pretrained is None or floor is None:
-        return []
-    return [
-        f"On {_subject(table)} the best pretrained backbone, {pretrained.label}, is "
-        f"{difference(pretrained.values[0], floor.values[0])} {floor.label} ({floor.values[0]:.1f}), the strongest "
-        "row without pretraining."
-    ]
+def _challengers(table: Table) -> list[Row]:
+    return [row for row in table.rows if row.kind == "pretrained" and row.method != REFERENCE]
+
+
+def _both(row: Row, other: Row) -> bool:
+    return row.values[0] is not None and other.values[0] is not None
 
 
 def _highest(table: Table, kinds: Sequence[str]) -> Row | None:
@@ -80,14 +84,14 @@ def _highest(table: Table, kinds: Sequence[str]) -> Row | None:
     return max(rows, key=lambda row: row.values[0], default=None)
 
 
-def _subject(table: Table) -> str:
-    subject = SUBJECTS.get(table.key, table.title)
-    return f"{subject} {table.columns[0].label.removeprefix('box ')}" if table.key == "voc" else subject
-
-
 def difference(value: float, reference: float) -> str:
-    """``"1.2 points below"``, ``"0.4 points above"``, ``"level with"`` (to the printed decimal)."""
-    points = round(value, 1) - round(reference, 1)
-    if abs(points) < 0.05:
+    """``"1.2 points below"``, ``"0.4 points above"``, ``"level with"``."""
+    points = _points(value, reference)
+    if points == 0:
         return "level with"
     return f"{abs(points):.1f} points {'above' if points > 0 else 'below'}"
+
+
+def _points(value: float, reference: float) -> float:
+    """The difference of the two numbers as they are printed, so that a reader who subtracts gets the same."""
+    return round(round(value, 1) - round(reference, 1), 1)

@@ -1,5 +1,6 @@
 """The report's plots, one idea each, drawn for a light and for a dark ground, apart by colour, marker and line."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ def method_plots(tables: Sequence[Table]) -> list[Plot]:
     plots = []
     for table in tables:
         column = table.columns[0]
-        title = f"{table.title.split(':')[0]}: {column.label}"
+        title = table.subject
         caption = f"{column.protocol.name}, {column.flavour}, {column.protocol.engine}, {column.protocol.dataset}."
 
         def draw(theme: Theme, table: Table = table, title: str = title) -> Figure:
@@ -103,20 +104,26 @@ def method_plots(tables: Sequence[Table]) -> list[Plot]:
 def size_plots(tables: Sequence[Table]) -> list[Plot]:
     """AP of small, medium and large objects, one line a method; boxes and masks apart, one plot a protocol."""
     plots = []
-    table = next((table for table in tables if table.key == "coco"), None)
-    for protocol in dict.fromkeys(column.protocol for column in table.columns) if table else ():
-        for prefix, word in (("bbox", "boxes"), ("segm", "masks")):
-            keys = [f"{prefix}/AP{size}" for size in "sml"]
-            columns = [i for key in keys for i, c in enumerate(table.columns) if (c.protocol, c.key) == (protocol, key)]
-            if len(columns) != 3:
+    for table in tables:
+        protocols = dict.fromkeys(column.protocol for column in table.columns)
+        for i, protocol in enumerate(protocols if table.key in ("coco_boxes", "coco_masks") else ()):
+            by_size = [
+                index
+                for size in ("AP_S", "AP_M", "AP_L")
+                for index, column in enumerate(table.columns)
+                if column.protocol == protocol and column.label.endswith(size)
+            ]
+            if len(by_size) < 3:
                 continue
-            title = f"COCO AP by object size, {word}"
+            title = table.subject.replace("AP", "AP by object size")
             caption = f"{protocol.name}, COCO, {protocol.engine}, {protocol.dataset}. Areas below 32², to 96², above."
 
-            def draw(theme: Theme, columns: Sequence[int] = columns, title: str = title) -> Figure:
+            def draw(
+                theme: Theme, table: Table = table, columns: Sequence[int] = by_size, title: str = title
+            ) -> Figure:
                 return _draw_sizes(table, columns, title, theme)
 
-            plots.append(Plot(f"sizes_{protocol.name.replace(' ', '_')}_{prefix}", title, caption, draw))
+            plots.append(Plot(f"sizes_{table.key}{i or ''}", title, caption, draw))
     return plots
 
 
@@ -187,9 +194,9 @@ def _draw_methods(table: Table, title: str, theme: Theme) -> Figure:
         ax.set_ylim(-0.6, len(rows) - 0.4)
         top = max((row.values[0] for row in rows), default=0) or 1
         ax.set_xlim(0, 1.18 * top)
-        ax.set_xlabel(f"{table.columns[0].label}, %")
+        ax.set_xlabel(f"{_set(table.columns[0].label)}, %")
         ax.grid(axis="x")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        figure.suptitle(_set(title), x=0.01, ha="left", fontsize=11, fontweight="bold")
         return figure
 
 
@@ -216,3 +223,8 @@ def _draw_sizes(table: Table, columns: Sequence[int], title: str, theme: Theme) 
         ax.grid(axis="y")
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
         return figure
+
+
+def _set(text: str) -> str:
+    """AP_S as the papers set it."""
+    return re.sub(r"AP_([SML])", r"AP$_\1$", text)

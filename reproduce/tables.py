@@ -77,10 +77,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The first column is the one that a reader should look at first."""
+    """The first column is the headline; ``subject`` is its name in a sentence."""
 
     key: str
     title: str
+    subject: str
     lead: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
@@ -94,6 +95,8 @@ class Table:
         return next((row for row in self.rows if row.method == method), None)
 
 
+_SMALL = "The small objects of COCO, boxes and masks of a detector fine-tuned from each backbone."
+_TUNED = "A detector fine-tuned from each backbone, the same way for all."
 _FOUR = (
     "Frozen features. Four average precisions of one score matrix, side by side: papers print one or another of them "
     "as “VOC07”, and they differ by points."
@@ -106,23 +109,32 @@ def build_tables(gathered: Gathered) -> list[Table]:
     voc = [m for m in gathered.measured if m.stage == "detection" and m not in coco]
     svm = [m for m in gathered.measured if m.stage == "classification" and "svm" in m.result["protocol"]]
     linear = [m for m in gathered.measured if m.stage == "classification" and m not in svm]
-    sections: list[tuple[str, str, str, list[Measured], Sequence[str]]] = [
-        ("ap_small", "AP_S: objects under 32² pixels", "Small objects of COCO, boxes and masks.", coco, SMALL),
-        ("coco", "COCO detection", "A detector fine-tuned from each backbone.", coco, list(DETECTION_LABELS)),
-        ("voc", "VOC07+12 detection", "A detector fine-tuned from each backbone.", voc, list(DETECTION_LABELS)),
-        ("voc07_svm", "VOC07 linear SVM", _FOUR, svm, list(CLASSIFICATION_FLAVOURS)),
-        ("voc07_linear", "VOC07 linear layer", _FOUR, linear, list(CLASSIFICATION_FLAVOURS)),
+    boxes = [key for key in DETECTION_LABELS if key.startswith("bbox/")]
+    masks = [key for key in DETECTION_LABELS if key.startswith("segm/")]
+    four = list(CLASSIFICATION_FLAVOURS)
+    tables = [
+        _table(gathered, "ap_small", "AP_S: objects under 32² pixels", "COCO AP_S (boxes)", _SMALL, coco, SMALL),
+        _table(gathered, "coco_boxes", "COCO detection", "COCO AP (boxes)", _TUNED, coco, boxes),
+        _table(gathered, "coco_masks", "COCO instance segmentation", "COCO AP (masks)", _TUNED, coco, masks),
+        _table(gathered, "voc", "VOC07+12 detection", "VOC detection AP", _TUNED, voc, boxes),
+        _table(gathered, "voc07_svm", "VOC07 linear SVM", "VOC07 SVM mAP", _FOUR, svm, four),
+        _table(gathered, "voc07_linear", "VOC07 linear layer", "VOC07 linear-layer mAP", _FOUR, linear, four),
     ]
-    tables = [_table(gathered.methods, *section) for section in sections]
     return [table for table in tables if table.columns]
 
 
 def _table(
-    methods: Sequence[str], key: str, title: str, lead: str, measured: Sequence[Measured], keys: Sequence[str]
+    gathered: Gathered,
+    key: str,
+    title: str,
+    subject: str,
+    lead: str,
+    measured: Sequence[Measured],
+    keys: Sequence[str],
 ) -> Table:
     columns = _columns(measured, keys)
     rows, notes = [], []
-    for method in methods:
+    for method in gathered.methods:
         chosen, said = _one_a_protocol([m for m in measured if m.method == method], keys)
         notes += [note for note in said if note not in notes]
         values = tuple(_value(chosen.get(column.protocol), column) for column in columns)
@@ -131,7 +143,7 @@ def _table(
         if any(value is not None for value in values):
             label = look(method).label + (" (BN re-estimated)" if reestimated else "")
             rows.append(Row(method, label, look(method).kind, values, seeds))
-    return Table(key, title, lead, columns, tuple(rows), tuple(notes))
+    return Table(key, title, subject, lead, columns, tuple(rows), tuple(notes))
 
 
 def _columns(measured: Sequence[Measured], keys: Sequence[str]) -> tuple[Column, ...]:
@@ -181,4 +193,4 @@ def _first(measured: Measured, keys: Sequence[str]) -> float:
 
 
 def _treatment(measured: Measured) -> str:
-    return "re-estimated" if measured.reestimated else "as it was"
+    return "re-estimated" if measured.reestimated else "as initialised"

@@ -70,7 +70,7 @@ def _table(table: Table) -> str:
     )
     metrics = "".join(f"<th scope='col'>{_sub(column.label)}</th>" for column in columns)
     flavours = "".join(
-        f"<th colspan='{count}' class='flavour'><small>{escape(flavour)}</small></th>"
+        f"<th colspan='{count}' class='flavour{' several' if count > 1 else ''}'><small>{escape(flavour)}</small></th>"
         for (_, flavour), count in _runs((column.protocol, column.flavour) for column in columns)
     )
     rows = []
