@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 
-from clsa.datasets.categories import VOC_CLASSES
+from ..categories import VOC_CLASSES
 
 
 def generator(seed: int, split: str, index: int) -> np.random.Generator:

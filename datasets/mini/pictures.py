@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clsa.datasets.categories import VOC_CLASSES
-
+from ..categories import VOC_CLASSES
 from .scene import Placed, Scene
 
 #: COCO's size classes, in pixels of area: small below the first, large above the second.

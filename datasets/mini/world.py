@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from clsa.configs.command import InputError
 from clsa.configs.run_files import write_json
-from clsa.datasets.fingerprint import MINI_WORLD_FILE, read_mini_world
 
+from ..fingerprint import MINI_WORLD_FILE, read_mini_world
 from . import write_coco, write_imagenet, write_voc
 from .write_coco import COCOJob
 from .write_imagenet import WNIDS, ImageNetJob

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from clsa.datasets.categories import COCO_CATEGORIES, VOC_TO_COCO
-
+from ..categories import COCO_CATEGORIES, VOC_TO_COCO
 from .chance import generator
 from .jpeg import write_jpeg
 from .outlines import mask_to_box, mask_to_polygons, mask_to_runs

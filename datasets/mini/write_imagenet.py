@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from clsa.datasets.categories import VOC_CLASSES
-
+from ..categories import VOC_CLASSES
 from .chance import class_in_turn, generator
 from .jpeg import write_jpeg
 from .pictures import imagenet_picture

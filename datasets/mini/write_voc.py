@@ -7,8 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from clsa.datasets.categories import VOC_CLASSES
-
+from ..categories import VOC_CLASSES
 from .chance import class_in_turn, generator
 from .jpeg import write_jpeg
 from .outlines import mask_to_box
