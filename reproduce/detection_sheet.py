@@ -24,6 +24,7 @@ from .plots import Plot, Theme, themed
 #: COCO's own limit between small and medium, in square pixels of the object's mask.
 SMALL_AREA = 32**2
 MATCH_IOU = 0.5
+DETECTIONS = "inference/coco_instances_results.json"
 IMAGES = 4
 
 #: Okabe and Ito again: found, not found or wrong, and the frame of a small object. On photographs, for both grounds.
@@ -53,7 +54,7 @@ def detection_plot(gathered: Gathered, world: Path) -> Plot | None:
     truth = _pick_images(annotations, world / "coco" / "val2017")
     detections = {}
     for measured in coco:
-        path = measured.folder / "inference" / "coco_instances_results.json"
+        path = measured.folder / DETECTIONS
         if measured.result["protocol"] == protocol:
             try:
                 detections[measured.method] = _read_detections(path, truth)

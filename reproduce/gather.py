@@ -51,13 +51,17 @@ class Pretraining:
 
 @dataclass
 class Gathered:
-    """Everything that a report is made from; ``left_out``: sentences, each naming a file and its reason."""
+    """Everything that a report is made from.
+
+    ``files``: what was read, damaged ones too. ``left_out``: sentences, each naming a file and its reason.
+    """
 
     output: Path
     methods: list[str]
     measured: list[Measured] = field(default_factory=list)
     pretraining: dict[str, Pretraining] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
 
 
 def gather(output: Path, methods: list[str]) -> Gathered:
@@ -65,12 +69,14 @@ def gather(output: Path, methods: list[str]) -> Gathered:
     found = Gathered(output, methods)
     for method in methods:
         for path in sorted((output / method).glob("*/*/result.json")):
+            found.files.append(path)
             try:
                 found.measured.append(Measured(method, path.parent, _checked(path)))
             except InputError as error:
                 found.left_out.append(str(error))
         metrics = output / method / "pretrain" / "metrics.json"
         if metrics.is_file():
+            found.files.append(metrics)
             lines = _read_lines(metrics, found.left_out)
             seconds = (read_stamp(metrics.parent) or {}).get("seconds")
             found.pretraining[method] = Pretraining(method, lines, seconds)

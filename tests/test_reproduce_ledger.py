@@ -1,0 +1,118 @@
+"""The ledger of published numbers: its schema, and that it says what the sources say."""
+
+import pytest
+
+from clsa.configs.command import InputError
+from clsa.reproduce.ledger import check_entry, read_ledger
+
+GOOD = {
+    "method": "MoCo v2",
+    "epochs": 200,
+    "protocol": "voc-r50-c4-24k",
+    "metric_flavour": "VOC 11-point, IoU .50:.95",
+    "values": {"bbox/AP50": 82.4},
+    "source": "somebody",
+    "status": "verified",
+}
+
+#: (method, epochs, protocol) -> values, as printed by the sources.
+PRINTED = [
+    ("CLSA-Single", 200, "imagenet-linear", {"top-1": 69.4}),
+    ("CLSA-Single", 800, "imagenet-linear", {"top-1": 72.2}),
+    ("CLSA-Multi", 200, "imagenet-linear", {"top-1": 73.3}),
+    ("CLSA-Multi", 800, "imagenet-linear", {"top-1": 76.2}),
+    ("Supervised", None, "imagenet-linear", {"top-1": 76.5}),
+    ("CLSA-Single, contrastive loss in place of DDM", 200, "imagenet-linear", {"top-1": 68.0}),
+    ("MoCo v2", 200, "imagenet-linear", {"top-1": 67.5}),
+    ("MoCo v2", 800, "imagenet-linear", {"top-1": 71.1}),
+    ("CLSA-Single", 200, "imagenet-linear", {"top-1": 66.5}),
+    ("CLSA, five strong views", 200, "imagenet-linear", {"top-1": 68.3}),
+    ("MoCo v2", 200, "imagenet-linear", {"top-1": 67.6}),
+    ("CLSA-Single", 200, "imagenet-pretraining-8-v100", {"hours": 70}),
+    ("CLSA-Multi", 200, "imagenet-pretraining-8-v100", {"hours": 166}),
+    ("MoCo v1", 200, "imagenet-pretraining-8-v100", {"hours": 53}),
+    ("CLSA", None, "voc07-linear-clsa-code", {"per-image AP": 93.6}),
+    ("SwAV", None, "voc07-linear", {"mAP envelope": 88.9}),
+    ("CLSA", None, "coco-detector-not-stated", {"bbox/APs": 24.4}),
+    ("previous best, as the CLSA paper calls it", None, "coco-detector-not-stated", {"bbox/APs": 20.8}),
+    ("CLSA", None, "coco-detector-not-stated", {"bbox/AP": 42.3}),
+    ("MoCo v1", 200, "coco-detector-not-stated", {"bbox/APs": 21.35, "bbox/AP": 38.66}),
+    ("CLSA", None, "voc-r50-c4-24k", {"bbox/AP50": 83.2}),
+    ("Supervised", None, "voc07-svm-openselfsup19", {"mAP envelope": 87.17}),
+    ("MoCo v1", 200, "voc07-svm-openselfsup19", {"mAP envelope": 79.18}),
+    ("MoCo v2", 200, "voc07-svm-openselfsup19", {"mAP envelope": 84.26}),
+    ("Random init", None, "voc07-svm-openselfsup19", {"mAP envelope": 30.54}),
+    ("SwAV", 200, "voc07-svm-mmselfsup", {"mAP envelope": 87.00}),
+    ("BYOL", 200, "voc07-svm-mmselfsup", {"mAP envelope": 86.31}),
+    ("SimSiam", 200, "voc07-svm-mmselfsup", {"mAP envelope": 85.20}),
+    ("Supervised", None, "voc-r50-c4-24k", {"bbox/AP50": 81.3, "bbox/AP": 53.5, "bbox/AP75": 58.8}),
+    ("MoCo v1", 200, "voc-r50-c4-24k", {"bbox/AP50": 81.5, "bbox/AP": 55.9, "bbox/AP75": 62.6}),
+    ("MoCo v2", 200, "voc-r50-c4-24k", {"bbox/AP50": 82.4, "bbox/AP": 57.0, "bbox/AP75": 63.6}),
+    ("MoCo v2", 800, "voc-r50-c4-24k", {"bbox/AP50": 82.5, "bbox/AP": 57.4, "bbox/AP75": 64.0}),
+    ("Random init", None, "voc-r50-c4-24k", {"bbox/AP50": 59.02, "bbox/AP": 32.83, "bbox/AP75": 31.60}),
+    ("Supervised", None, "coco-r50-c4-1x", {"bbox/AP": 38.2, "segm/AP": 33.3}),
+    ("MoCo v2", 800, "coco-r50-c4-1x", {"bbox/AP": 39.5, "segm/AP": 34.5}),
+    ("Random init", None, "coco-r50-c4-2x", {"bbox/AP": 35.6, "segm/AP": 31.4}),
+    ("Supervised", None, "coco-r50-c4-2x", {"bbox/AP": 40.0, "segm/AP": 34.7}),
+    ("MoCo v2", None, "coco-r50-c4-2x", {"bbox/AP": 41.0, "segm/AP": 35.6}),
+    ("Random init", None, "coco-r50-fpn-1x-4conv1fc", {"bbox/AP": 32.8, "segm/AP": 29.9}),
+    ("Supervised", None, "coco-r50-fpn-1x-4conv1fc", {"bbox/AP": 39.7, "segm/AP": 35.9}),
+    ("MoCo v2", 800, "coco-r50-fpn-1x-4conv1fc", {"bbox/AP": 40.4, "segm/AP": 36.4}),
+    ("Supervised", None, "coco-r50-fpn-2x-4conv1fc", {"bbox/AP": 41.6, "segm/AP": 37.6}),
+    ("MoCo v2", None, "coco-r50-fpn-2x-4conv1fc", {"bbox/AP": 41.7, "segm/AP": 37.6}),
+    ("Random init", None, "coco-r50-fpn-1x-2fc", {"bbox/AP": 31.0, "segm/AP": 28.5}),
+    ("Supervised", None, "coco-r50-fpn-1x-2fc", {"bbox/AP": 38.9, "segm/AP": 35.4}),
+]
+
+
+def test_every_entry_keeps_the_schema_and_none_stands_twice() -> None:
+    entries = read_ledger()
+    keys = [(e.method, e.epochs, e.protocol, tuple(e.values.items()), e.source) for e in entries]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize(("method", "epochs", "protocol", "values"), PRINTED)
+def test_the_published_numbers_are_in_it(method, epochs, protocol, values) -> None:
+    assert (method, epochs, protocol, values) in [(e.method, e.epochs, e.protocol, e.values) for e in read_ledger()]
+
+
+def test_the_two_voc07_figures_of_the_paper_do_not_share_a_flavour() -> None:
+    flavours = {e.method: e.metric_flavour for e in read_ledger() if e.protocol.startswith("voc07-linear")}
+    assert flavours == {"CLSA": "per-image AP", "SwAV": "class mAP, envelope"}
+
+
+def test_what_was_not_read_at_its_source_says_so() -> None:
+    doubtful = {(e.method, e.protocol): e.status for e in read_ledger() if e.status != "verified"}
+    assert doubtful["CLSA", "voc-r50-c4-24k"] == "unverified"
+    assert doubtful["MoCo v1", "coco-detector-not-stated"] == "second-hand"
+
+
+def test_a_good_entry() -> None:
+    assert check_entry(GOOD, "here").values == {"bbox/AP50": 82.4}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"status": "sure"}, "status is 'sure', it must be one of verified, second-hand, unverified"),
+        ({"source": ""}, "source is '', it must be a text"),
+        ({"metric_flavour": "mAP"}, "metric_flavour is 'mAP', it must be one of COCO"),
+        ({"values": {"bbox/AP50": 824}}, "values is .*it must be names with numbers"),
+        ({"values": {}}, "values is {}, it must be at least one number"),
+        ({"spread": {"bbox/AP": 0.2}}, "spread is .*of the same names as values"),
+        ({"epochs": "200"}, "epochs is '200', it must be a count"),
+        ({"epoch": 200}, "unknown field 'epoch', known are method, protocol"),
+    ],
+)
+def test_a_bad_entry_is_named_with_its_field(change, message) -> None:
+    with pytest.raises(InputError, match=f"ledger here: {message}"):
+        check_entry({**GOOD, **change}, "here")
+
+
+def test_a_bad_file_is_named(tmp_path) -> None:
+    (tmp_path / "a.yaml").write_text("entry: []\n")
+    with pytest.raises(InputError, match=r"a\.yaml must hold one key, entries"):
+        read_ledger(tmp_path)
+    (tmp_path / "a.yaml").write_text("entries:\n  - method: x\n")
+    with pytest.raises(InputError, match=r"ledger a\.yaml, entry 1: protocol is None, it must be a text"):
+        read_ledger(tmp_path)

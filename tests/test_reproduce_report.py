@@ -1,0 +1,284 @@
+"""The report: like beside like, the stronger random start, damaged files named, every format whole."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fvcore.common.config import CfgNode
+from PIL import Image
+
+from clsa.configs.loading import load_config
+from clsa.configs.run_files import write_result
+from clsa.reproduce.config import get_cfg
+from clsa.reproduce.detection_sheet import Truth, match
+from clsa.reproduce.findings import difference, findings
+from clsa.reproduce.gather import gather
+from clsa.reproduce.report import make_report
+from clsa.reproduce.tables import build_tables
+
+METHODS = ["chance", "random_init", "moco_v2", "clsa_single"]
+WORLD = {"size": "tiny", "seed": 0}
+COCO = {"bbox/AP": 10.0, "bbox/AP50": 20.0, "bbox/AP75": 8.0, "bbox/APs": 4.0, "bbox/APm": 12.0, "bbox/APl": None}
+
+
+def put(folder: Path, values: dict, **changes) -> None:
+    """A result.json with these values; by default a VOC07 SVM."""
+    result = {
+        "stage": "classification",
+        "protocol": "voc07-svm-mini5",
+        "metric_flavour": "class mAP, envelope",
+        "engine": "scikit-learn",
+        "name": "voc_2007_test",
+        "world": WORLD,
+        "seed": 0,
+        **changes,
+    }
+    name, world = result.pop("name"), result.pop("world")
+    dataset = {"name": name, "fingerprint": {"images": 40, "file_list_sha256": "ab" * 32}, "miniature": world}
+    write_result(
+        folder,
+        values=values,
+        per_class={},
+        weights={"file": None, "sha256": None},
+        dataset=dataset,
+        trial=0,
+        wall_seconds=61.0,
+        config=CfgNode(),
+        **result,
+    )
+
+
+def put_coco(folder: Path, values: dict, **changes) -> None:
+    standard = {"stage": "detection", "protocol": "mini-coco", "metric_flavour": "COCO", "engine": "torchvision"}
+    put(folder, values, **{**standard, "name": "coco_2017_val", **changes})
+
+
+def tables(output: Path) -> dict:
+    return {table.key: table for table in build_tables(gather(output, METHODS))}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A finished run of three methods and a baseline, with curves and detections on two images."""
+    for method, value in (("moco_v2", 24.71), ("clsa_single", 21.34), ("random_init", 12.7)):
+        put(tmp_path / method / "classify" / "svm", {"mAP envelope": value, "per-image AP": value + 10})
+        put_coco(tmp_path / method / "detect" / "coco", {k: v and v + value for k, v in COCO.items()})
+        detections = [{"image_id": 7, "category_id": 1, "bbox": [10, 10, 20, 20], "score": 0.9}]
+        target = tmp_path / method / "detect" / "coco" / "inference" / "coco_instances_results.json"
+        target.parent.mkdir()
+        target.write_text(json.dumps(detections))
+        lines = [
+            {"iteration": i, "loss_contrastive": 4 - i / 10, "acc1_batch": 5.0 * i, "acc1_bank": 1.0, "loss_ddm": None}
+            for i in (1, 2, 3)
+        ]
+        (tmp_path / method / "pretrain").mkdir()
+        if method != "random_init":
+            (tmp_path / method / "pretrain" / "metrics.json").write_text("\n".join(map(json.dumps, lines)))
+    put(tmp_path / "random_init" / "classify" / "svm_bn_reestimated", {"mAP envelope": 13.2, "per-image AP": 20.0})
+    put(tmp_path / "chance" / "classify" / "svm", {"mAP envelope": 7.0, "per-image AP": 18.0})
+    coco = tmp_path / "data" / "world" / "coco"
+    (coco / "val2017").mkdir(parents=True)
+    (coco / "annotations").mkdir()
+    Image.fromarray(np.full((60, 80, 3), 90, np.uint8)).save(coco / "val2017" / "7.jpg")
+    annotations = [
+        {"image_id": 7, "category_id": 1, "bbox": [10, 10, 20, 20], "area": 300, "iscrowd": 0},
+        {"image_id": 7, "category_id": 2, "bbox": [30, 10, 45, 45], "area": 1500, "iscrowd": 0},
+    ]
+    content = {"images": [{"id": 7, "file_name": "7.jpg"}], "annotations": annotations}
+    (coco / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+@pytest.fixture
+def cfg() -> CfgNode:
+    return load_config(get_cfg(), None, ["CLASSIFY.BASELINES", "['chance']"])
+
+
+def test_ap_small_comes_first_and_holds_every_method(run) -> None:
+    found = tables(run)
+    assert list(found) == ["ap_small", "coco_boxes", "voc07_svm"]
+    small = found["ap_small"]
+    assert [column.label for column in small.columns] == ["box AP_S"]
+    assert {row.method: row.values for row in small.rows} == {
+        "random_init": (16.7,),
+        "moco_v2": (28.71,),
+        "clsa_single": (25.34,),
+    }
+
+
+def test_the_stronger_random_start_is_shown_and_named(run) -> None:
+    table = tables(run)["voc07_svm"]
+    row = table.row("random_init")
+    assert (row.label, row.values) == ("Random init (BN re-estimated)", (13.2, 20.0))
+    said = "Random init: 13.2 with BN re-estimated and 12.7 with BN as initialised; the stronger of the two is shown."
+    assert table.notes == (said,)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"protocol": "voc07-svm-fair26"},
+        {"engine": "liblinear"},
+        {"name": "voc_2007_val"},
+        {"world": {"size": "tiny", "seed": 1}},
+        {"world": None},
+    ],
+)
+def test_what_was_measured_otherwise_gets_a_column_of_its_own(tmp_path, change) -> None:
+    put(tmp_path / "moco_v2" / "classify" / "svm", {"mAP envelope": 24.7})
+    put(tmp_path / "clsa_single" / "classify" / "svm", {"mAP envelope": 21.3}, **change)
+    table = tables(tmp_path)["voc07_svm"]
+    assert [row.values for row in table.rows] == [(24.7, None), (None, 21.3)]
+
+
+def test_two_flavours_of_one_protocol_do_not_share_a_column(tmp_path) -> None:
+    voc = {"stage": "detection", "protocol": "mini-voc", "engine": "torchvision"}
+    put(tmp_path / "moco_v2" / "detect" / "voc", {"bbox/AP": 9.0}, metric_flavour="VOC 11-point, IoU .50:.95", **voc)
+    put(tmp_path / "clsa_single" / "detect" / "voc", {"bbox/AP": 8.0}, metric_flavour="VOC area, IoU .50:.95", **voc)
+    assert [row.values for row in tables(tmp_path)["voc"].rows] == [(9.0, None), (None, 8.0)]
+
+
+def test_the_report_in_all_its_formats(run, cfg, capsys) -> None:
+    make_report(cfg, run)
+    shown = capsys.readouterr().out
+    assert "CLSA-Single (21.3) is 3.4 points below MoCo v2 (24.7)" in shown
+    assert "MoCo v2, the best pretrained, is 11.5 points above Random init (BN re-estimated) (13.2)" in shown
+    assert "One seed (0) of each" in shown
+    assert re.search(r"CLSA-Single +21\.3 +31\.3", shown)
+
+    markdown = (run / "report.md").read_text()
+    assert "| MoCo v2 | **24.7** | **34.7** |" in markdown
+    assert "| mAP envelope<br>class mAP, envelope<br>voc07-svm-mini5<br>scikit-learn<br>voc_2007_test |" in markdown
+    head, published = markdown.split("## Published numbers: not comparable with the above")
+    assert "| CLSA | box AP_S 24.4 | verified |" in published
+    assert "24.4" not in head
+    for picture in re.findall(r"!\[.*\]\((.*)\)", markdown):
+        assert Image.open(run / picture).width > 800
+
+    report = json.loads((run / "report.json").read_text())
+    assert report["tables"][0]["key"] == "ap_small"
+    assert report["tables"][2]["rows"][2] == {
+        "method": "moco_v2",
+        "label": "MoCo v2",
+        "kind": "pretrained",
+        "values": [24.71, 34.71],
+        "seeds": [0],
+    }
+    assert {plot["file"] for plot in report["plots"]} >= {
+        "plots/curve_acc1_batch.png",
+        "plots/methods_voc07_svm.png",
+        "plots/detections.png",
+    }
+
+
+class Page(HTMLParser):
+    """Counts open elements, and collects what a browser would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.fetched: list[str] = []
+        self.headings: list[str] = []
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.fetched += [value for name, value in attrs if name in ("src", "srcset", "href", "data")]
+        if tag not in ("meta", "img", "source", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data) -> None:
+        if "h2" in self.open:
+            self.headings.append(data)
+
+
+def test_the_page_is_one_well_formed_file_that_fetches_nothing(run, cfg) -> None:
+    make_report(cfg, run)
+    text = (run / "report.html").read_text()
+    page = Page()
+    page.feed(text)
+    assert not page.open
+    assert page.fetched
+    assert all(value.startswith("data:image/png;base64,") for value in page.fetched)
+    assert "<script" not in text
+    assert "url(" not in text
+    assert "@import" not in text
+    assert page.headings[-1] == "Published numbers: not comparable with the above"
+    assert "<td class=best>24.7</td>" in text
+
+
+def test_damaged_files_are_named_and_left_out_and_the_report_is_made(run, cfg) -> None:
+    (run / "moco_v2" / "classify" / "svm" / "result.json").write_text('{"schema_')
+    other = run / "clsa_single" / "classify" / "svm" / "result.json"
+    other.write_text(other.read_text().replace('"schema_version": 1', '"schema_version": 99'))
+    put(run / "random_init" / "classify" / "svm", {"mAP envelope": 712.0})
+    (run / "moco_v2" / "detect" / "coco" / "inference" / "coco_instances_results.json").write_text("[{}]")
+    (run / "moco_v2" / "pretrain" / "metrics.json").write_text('{"iteration": 1, "acc1_batch": 2.0}\n{"iterat')
+    make_report(cfg, run)
+    left_out = json.loads((run / "report.json").read_text())["left_out"]
+    expected = [
+        (r"random_init/classify/svm/result\.json: mAP envelope is 712\.0", "percentage"),
+        (r"moco_v2/classify/svm/result\.json", "not a readable result"),
+        (r"moco_v2/pretrain/metrics\.json", "1 of its lines"),
+        (r"clsa_single/classify/svm/result\.json", "result schema 99"),
+        (r"coco_instances_results\.json", "no readable detections"),
+    ]
+    assert len(left_out) == len(expected)
+    for sentence, (path, reason) in zip(left_out, expected, strict=True):
+        assert re.search(path, sentence)
+        assert reason in sentence
+    assert "not a readable result" in (run / "report.html").read_text()
+    assert [row.method for row in tables(run)["voc07_svm"].rows] == ["chance", "random_init"]
+
+
+def test_a_report_without_any_result_says_so_little_and_is_made(tmp_path, cfg) -> None:
+    make_report(cfg, tmp_path)
+    assert "Published numbers" in (tmp_path / "report.html").read_text()
+
+
+def test_a_report_that_stands_is_not_written_again(run, cfg, tmp_path_factory) -> None:
+    make_report(cfg, run)
+    moved = tmp_path_factory.mktemp("moved") / "run"
+    shutil.copytree(run, moved)
+    for folder in (run, moved):
+        before = (folder / "report.html").stat().st_mtime_ns
+        make_report(cfg, folder)
+        assert (folder / "report.html").stat().st_mtime_ns == before
+    put(run / "moco_v2" / "classify" / "svm", {"mAP envelope": 30.0})
+    (moved / "plots" / "detections.png").unlink()
+    make_report(cfg, run)
+    assert "30.0" in (run / "report.html").read_text()
+    make_report(cfg, moved)
+    assert (moved / "plots" / "detections.png").is_file()
+
+
+def test_unequal_lengths_are_said(run) -> None:
+    with open(run / "moco_v2" / "pretrain" / "metrics.json", "a") as file:
+        file.write('\n{"iteration": 9}')
+    gathered = gather(run, METHODS)
+    said = "The methods were NOT pretrained equally long (last logged iteration: MoCo v2 9, CLSA-Single 3)."
+    assert said in findings(build_tables(gathered), gathered)
+
+
+def test_detections_are_matched_greedily_by_class_and_overlap() -> None:
+    truth = Truth(Path("x"), np.array([[0, 0, 10, 10], [100, 0, 10, 10.0]]), [1, 2], [True, True])
+    found = [
+        {"category_id": 1, "bbox": [0, 0, 10, 9]},
+        {"category_id": 1, "bbox": [0, 0, 10, 10]},  # its object is taken
+        {"category_id": 1, "bbox": [100, 0, 10, 10]},  # another class
+        {"category_id": 2, "bbox": [106, 0, 10, 10]},  # IoU 0.25
+        {"category_id": 2, "bbox": [103, 0, 10, 10]},  # IoU 0.54
+    ]
+    assert match(truth, found) == [0, None, None, None, 1]
+    assert match(truth, []) == []
+
+
+def test_differences_are_those_of_the_printed_numbers() -> None:
+    assert difference(20.04, 19.96) == "level with"
+    assert difference(21.34, 24.71) == "3.4 points below"
+    assert difference(24.75, 24.64) == "0.2 points above"
