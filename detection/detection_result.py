@@ -12,7 +12,7 @@ from clsa.configs.command import InputError
 from clsa.configs.run_files import sha256_of_file, write_result
 from clsa.datasets.fingerprint import dataset_record
 
-from .dataset_dicts import data_root, image_files
+from .dataset_dicts import data_root, find_source, image_files
 
 #: Overriding these does not change what is measured.
 NEUTRAL_KEYS = {
@@ -47,6 +47,23 @@ def evaluated_dataset(cfg: CfgNode) -> str:
             "Evaluate others with --eval-only and another OUTPUT_DIR."
         )
     return cfg.DATASETS.TEST[0]
+
+
+def check_datasets(cfg: CfgNode, needs_training_data: bool) -> None:
+    """Stop before any work if the named data sets cannot be used.
+
+    Raises:
+        InputError: no training data named, a folder missing (see ``find_source``), another number of classes.
+    """
+    if needs_training_data and not cfg.DATASETS.TRAIN:
+        raise InputError("DATASETS.TRAIN is empty: name what to train on, such as \"('coco_2017_train',)\".")
+    for name in (*cfg.DATASETS.TRAIN, evaluated_dataset(cfg)):
+        classes = len(find_source(name).class_names)
+        if classes != cfg.MODEL.ROI_HEADS.NUM_CLASSES:
+            raise InputError(
+                f"MODEL.ROI_HEADS.NUM_CLASSES is {cfg.MODEL.ROI_HEADS.NUM_CLASSES}, but {name} has {classes} classes: "
+                f"set it to {classes}."
+            )
 
 
 def weights_record(weights_path: str | os.PathLike | None) -> dict[str, Any]:

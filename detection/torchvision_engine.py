@@ -25,11 +25,11 @@ from clsa.configs.run_files import plain, sha256_of_file, start_log, write_confi
 
 from . import processes
 from .config import refuse_unsupported
-from .dataset_dicts import find_source, load_dataset_dicts
-from .detection_result import evaluated_dataset, weights_record, write_detection_result
+from .dataset_dicts import load_dataset_dicts
+from .detection_result import check_datasets, weights_record, write_detection_result
 from .detector_checkpoint import last_checkpoint, read_checkpoint, write_checkpoint
 from .evaluate_detector import evaluate_detector
-from .load_weights import check_pixel_settings, load_backbone_weights
+from .load_weights import load_backbone
 from .loader import training_batches
 from .metrics_log import MetricsLog, Window
 from .rcnn import build_model
@@ -55,8 +55,7 @@ def run(cfg: CfgNode, protocol: str, resume: bool = False, eval_only: bool = Fal
     """
     started = time.perf_counter()
     refuse_unsupported(cfg)
-    for name in (*cfg.DATASETS.TRAIN, evaluated_dataset(cfg)):
-        find_source(name)
+    check_datasets(cfg, needs_training_data=not eval_only)
     device = processes.join_processes(cfg.MODEL.DEVICE)
     _refuse_sync_bn_on_cpu(cfg, device)
     is_main = processes.rank() == 0
@@ -71,8 +70,7 @@ def run(cfg: CfgNode, protocol: str, resume: bool = False, eval_only: bool = Fal
     if state["model"] is not None:
         load_detector(model, state)
     elif cfg.MODEL.WEIGHTS:
-        check_pixel_settings(cfg)
-        state["verified"] = len(load_backbone_weights(model, cfg.MODEL.WEIGHTS).state)
+        state["verified"] = load_backbone(model, cfg.MODEL.WEIGHTS, cfg)
         logger.info("all %d tensors of %s are in the model", state["verified"], cfg.MODEL.WEIGHTS)
     else:
         logger.info("MODEL.WEIGHTS is empty: training starts from random weights (seed %d)", state["seed"])

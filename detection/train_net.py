@@ -5,7 +5,6 @@ record, as MoCo's script does; ``clsa-detect`` wants ``--engine`` to be named.
 """
 
 import argparse
-import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,7 +59,9 @@ def detect(argv: Sequence[str] | None, default_engine: str | None) -> None:
     if args.config_file:
         args.config_file = str(find_config(args.config_file))
     if args.engine == "detectron2":
-        run_detectron2(args)
+        from clsa.detection.detectron2_engine import run
+
+        run(args)
     else:
         run_torchvision(args)
 
@@ -89,18 +90,6 @@ def argument_parser(default_engine: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--dist-url", default="auto", metavar="URL", help="detectron2 only")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="override config values")
     return parser
-
-
-def run_detectron2(args: argparse.Namespace) -> None:
-    """Hand over to detectron2, or say in one sentence that it is missing."""
-    if importlib.util.find_spec("detectron2") is None:
-        raise InputError(
-            "--engine detectron2 needs detectron2, which is not installed here: build it from its source "
-            "(https://detectron2.readthedocs.io/tutorials/install.html), or give --engine torchvision"
-        )
-    from clsa.detection import detectron2_engine
-
-    detectron2_engine.run(args)
 
 
 def run_torchvision(args: argparse.Namespace) -> None:
