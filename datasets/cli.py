@@ -31,9 +31,9 @@ example:
 
 _NEEDS = "".join(f"  {name:20} {', '.join(protocol.needs)}\n" for name, protocol in PROTOCOLS.items())
 
-CHECK_EPILOG = f"""A part with fewer images than its data set was released with (or the miniature world was rendered with) is
-"short": what is measured on it could not be set beside published numbers. The exit code is 1 if any of the protocols
-lacks a part.
+CHECK_EPILOG = f"""A part is "short" if it has fewer images than its data set was released with (or the
+miniature world was rendered with): what is measured on it could not be set beside published
+numbers. The exit code is 1 if any of the protocols lacks a part.
 
 protocols:
 {_NEEDS}

@@ -58,8 +58,8 @@ class Job(Protocol):
 def render_world(root: Path, size: str, seed: int, workers: int) -> bool:
     """Render the world of ``size`` and ``seed`` into ``root``; False if it is there already.
 
-    It is rendered into a hidden folder beside ``root``, which then takes the name ``root``. ``mini_world.json`` is
-    written last.
+    It is rendered into ``ROOT.partial-*``, a folder beside ``root`` that then takes the name ``root``;
+    ``mini_world.json`` is written last. A killed process leaves that folder, which is nobody's and can be removed.
 
     Raises:
         InputError: ``root`` holds another world, or anything else.
@@ -67,7 +67,7 @@ def render_world(root: Path, size: str, seed: int, workers: int) -> bool:
     if _stands(root, size, seed):
         return False
     root.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{root.name}.", suffix=".partial", dir=root.parent))
+    partial = Path(tempfile.mkdtemp(prefix=f"{root.name}.partial-", dir=root.parent))
     try:
         _render_into(partial, SIZES[size], seed, workers)
         write_json(partial / MINI_WORLD_FILE, _record(size, seed))
