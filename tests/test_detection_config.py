@@ -1,0 +1,73 @@
+"""clsa.detection.config: what the torchvision engine computes is accepted, anything else is refused by name."""
+
+import pytest
+
+from clsa.configs.command import InputError
+from clsa.configs.loading import PACKAGED, flat_keys, load_config
+from clsa.detection.config import IMPLEMENTED, get_cfg, refuse_unsupported, value_of
+
+BASES = ("detection/base_c4.yaml", "detection/base_fpn.yaml")
+
+
+@pytest.mark.parametrize("name", sorted(str(p.relative_to(PACKAGED)) for p in (PACKAGED / "detection").glob("*.yaml")))
+def test_every_packaged_config_is_implemented(name: str) -> None:
+    refuse_unsupported(load_config(get_cfg(), name))
+
+
+def test_every_restricted_key_exists() -> None:
+    assert set(IMPLEMENTED) <= set(flat_keys(get_cfg()))
+
+
+def test_a_fresh_tree_each_time() -> None:
+    get_cfg().MODEL.PIXEL_STD.append(4.0)
+    assert get_cfg().MODEL.PIXEL_STD == [1.0, 1.0, 1.0]
+
+
+def test_detectron2s_defaults_are_refused_for_the_stride() -> None:
+    with pytest.raises(InputError, match=r"MODEL.RESNETS.STRIDE_IN_1X1 is True, .*: set it to False, or run with"):
+        refuse_unsupported(get_cfg())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("MODEL.RESNETS.NORM", "GN", "MODEL.RESNETS.NORM is 'GN'.*set it to 'BN' or 'SyncBN' or 'naiveSyncBN'"),
+        ("MODEL.RESNETS.NORM", "", "MODEL.RESNETS.NORM is ''"),
+        ("MODEL.RESNETS.DEPTH", "26", "MODEL.RESNETS.DEPTH is 26.*18 or 34 or 50 or 101 or 152"),
+        ("MODEL.PROPOSAL_GENERATOR.MIN_SIZE", "8", "MODEL.PROPOSAL_GENERATOR.MIN_SIZE is 8"),
+        ("INPUT.RANDOM_FLIP", "vertical", "INPUT.RANDOM_FLIP is 'vertical'.*'horizontal' or 'none'"),
+        ("INPUT.MASK_FORMAT", "bitmask", "INPUT.MASK_FORMAT is 'bitmask'.*set it to 'polygon'"),
+        ("INPUT.CROP.ENABLED", "True", "INPUT.CROP.ENABLED is True"),
+        ("SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR", "SOLVER.LR_SCHEDULER_NAME is 'WarmupCosineLR'"),
+        ("SOLVER.CLIP_GRADIENTS.ENABLED", "True", "SOLVER.CLIP_GRADIENTS.ENABLED is True"),
+        ("TEST.AUG.ENABLED", "True", "TEST.AUG.ENABLED is True"),
+        (
+            "MODEL.RPN.IN_FEATURES",
+            "['res5']",
+            r"MODEL.RPN.IN_FEATURES is \['res5'\].*build_resnet_backbone.*\['res4'\]",
+        ),
+        ("MODEL.ROI_HEADS.NAME", "StandardROIHeads", "MODEL.ROI_HEADS.NAME is 'StandardROIHeads'.*Res5ROIHeads"),
+        ("MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS is 256.*DEPTH 18: set it to 64"),
+        ("MODEL.RESNETS.RES2_OUT_CHANNELS", "64", "MODEL.RESNETS.RES2_OUT_CHANNELS is 64.*DEPTH 50: set it to 256"),
+        ("MODEL.PIXEL_MEAN", "[0.0]", "MODEL.PIXEL_MEAN is .*needs 3 entries, got 1"),
+        ("MODEL.ANCHOR_GENERATOR.SIZES", "[[8], [16]]", "SIZES is .*needs 1 entries, got 2"),
+        ("MODEL.ROI_HEADS.IOU_THRESHOLDS", "[0.4, 0.5]", "IOU_THRESHOLDS is .*needs 1 entries, got 2"),
+    ],
+)
+def test_what_is_refused_for_c4(key: str, value: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        refuse_unsupported(load_config(get_cfg(), BASES[0], [key, value]))
+
+
+def test_levels_must_have_equally_many_anchors() -> None:
+    sizes = "[[8], [16, 24], [32], [64], [128]]"
+    with pytest.raises(InputError, match="its lists must be of one length, the RPN head is shared"):
+        refuse_unsupported(load_config(get_cfg(), BASES[1], ["MODEL.ANCHOR_GENERATOR.SIZES", sizes]))
+
+
+def test_resnet_18_is_accepted_with_its_channels() -> None:
+    overrides = ["MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64"]
+    for base in BASES:
+        cfg = load_config(get_cfg(), base, overrides)
+        refuse_unsupported(cfg)
+        assert value_of(cfg, "MODEL.RESNETS.DEPTH") == 18
