@@ -96,10 +96,11 @@ def run_torchvision(args: argparse.Namespace) -> None:
     """Run the torchvision engine in one process for each GPU."""
     if args.num_machines > 1:
         raise InputError("--num-machines is detectron2's. With --engine torchvision start each machine with torchrun.")
-    overrides = list(args.opts)
+    cfg = load_config(get_cfg(), args.config_file, args.opts)
     if args.num_gpus == 0:
-        overrides += ["MODEL.DEVICE", "cpu"]
-    cfg = load_config(get_cfg(), args.config_file, overrides)
+        cfg.defrost()
+        cfg.MODEL.DEVICE = "cpu"
+        cfg.freeze()
     protocol = protocol_id(args.config_file, args.opts)
     launch(_run_torchvision, args.num_gpus, cfg, protocol, args.resume, args.eval_only)
     print(Path(cfg.OUTPUT_DIR) / "result.json")
