@@ -71,7 +71,7 @@ def read_backbone(path: str | Path, target: Target | None = None) -> Backbone:
             f"{path} holds a backbone in {found}'s names, need {target}'s. "
             f"Convert it: clsa-convert {path} {path.with_suffix(SUFFIXES[target][0])} --to {target}"
         )
-    state = from_detectron2(content, path) if found == "detectron2" else _bare_trunk(content, path)
+    state = _from_detectron2(content, path) if found == "detectron2" else _bare_trunk(content, path)
     architecture = recognise_architecture(state, str(path))
     check_values(state, str(path))
     digest = sha256_of_file(path)
@@ -145,10 +145,10 @@ def check_suffix(path: str | Path, target: Target) -> None:
         raise InputError(f"{path}: a file for {target} must end in {' or '.join(SUFFIXES[target])}")
 
 
-def from_detectron2(content: Any, path: Path) -> dict[str, torch.Tensor]:
+def _from_detectron2(content: Any, path: Path) -> dict[str, torch.Tensor]:
     """The trunk in torchvision's names from the content of a detectron2 ``.pkl``."""
     model = content.get("model") if isinstance(content, dict) else None
-    if not isinstance(model, dict) or not model or not all(isinstance(v, np.ndarray) for v in model.values()):
+    if not model or not _maps_names_to(np.ndarray, model):
         raise InputError(f'{path} is a pickle without the {{"model": {{name: array}}}} that detectron2 reads')
     try:
         return {torchvision_name(name): torch.from_numpy(array) for name, array in model.items()}
@@ -160,7 +160,7 @@ def from_detectron2(content: Any, path: Path) -> dict[str, torch.Tensor]:
 
 
 def _bare_trunk(content: Any, path: Path) -> dict[str, torch.Tensor]:
-    bare = isinstance(content, dict) and all(isinstance(value, torch.Tensor) for value in content.values())
+    bare = _maps_names_to(torch.Tensor, content)
     prefixed = bare and "conv1.weight" not in content and any(name.endswith(".conv1.weight") for name in content)
     if not bare or prefixed:
         held = first(content) if isinstance(content, dict) else type(content).__name__
@@ -170,6 +170,10 @@ def _bare_trunk(content: Any, path: Path) -> dict[str, torch.Tensor]:
             f"clsa-convert {path} {converted} --to torchvision"
         )
     return {name: tensor for name, tensor in content.items() if not re.fullmatch(rf"fc\..*|.*\.{COUNTER}", name)}
+
+
+def _maps_names_to(kind: type, content: Any) -> bool:
+    return isinstance(content, dict) and all(isinstance(k, str) and isinstance(v, kind) for k, v in content.items())
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:

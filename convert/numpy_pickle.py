@@ -28,13 +28,14 @@ def dump_arrays(value: Any) -> bytes:
 
 
 def load_arrays(file: BinaryIO) -> Any:
-    """Unpickle arrays of numbers, NumPy scalars (as Python numbers) and plain containers.
+    """Unpickle arrays of numbers (in this machine's byte order), NumPy scalars (as Python's) and plain containers.
 
     Raises:
         Refused: the pickle asks for anything else; nothing of it was run.
         Exception: of any kind, when the pickle is damaged.
     """
-    return _unwrap(_ArrayUnpickler(file, encoding="latin1").load())  # latin1: arrays pickled by Python 2
+    value = _ArrayUnpickler(file, encoding="latin1").load()  # latin1: arrays pickled by Python 2
+    return _unwrap(value, {})
 
 
 class _ArrayPickler(pickle.Pickler):
@@ -59,7 +60,7 @@ class _PickledDtype:
 
     def resolve(self) -> np.dtype:
         dtype = np.dtype(self.name)
-        if dtype.kind not in "fiub":
+        if dtype.kind not in "fiub" or dtype.itemsize > 8:
             raise Refused(f"holds an array of type {dtype}")
         return dtype if self.order == "|" else dtype.newbyteorder(self.order)
 
@@ -79,7 +80,8 @@ def _frombuffer(content: bytes | str, dtype: _PickledDtype, shape: tuple[int, ..
     resolved = dtype.resolve()
     if isinstance(content, str):
         content = content.encode("latin1")
-    return np.frombuffer(bytearray(content), resolved).reshape(shape, order=order)
+    array = np.frombuffer(content, resolved).astype(resolved.newbyteorder("="))  # a copy, which may be written to
+    return array.reshape(shape, order=order)
 
 
 def _reconstruct(kind: type, shape: tuple[int, ...], typecode: bytes) -> _PickledArray:
@@ -115,13 +117,18 @@ class _ArrayUnpickler(pickle.Unpickler):
             raise Refused(f"asks to import {module}.{name} while it is read") from None
 
 
-def _unwrap(value: Any) -> Any:
+def _unwrap(value: Any, done: dict[int, Any]) -> Any:
+    """Arrays in the place of their stand-ins; each object once, for a pickle may refer to one ever so often."""
+    if id(value) in done:
+        return done[id(value)]
+    result = value
     if isinstance(value, _PickledArray):
         if value.value is None:
             raise pickle.UnpicklingError("an array without content")
-        return value.value
-    if isinstance(value, dict):
-        return type(value)((key, _unwrap(item)) for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return type(value)(_unwrap(item) for item in value)
-    return value
+        result = value.value
+    elif isinstance(value, dict):
+        result = type(value)((key, _unwrap(item, done)) for key, item in value.items())
+    elif isinstance(value, (list, tuple)):
+        result = type(value)(_unwrap(item, done) for item in value)
+    done[id(value)] = result
+    return result

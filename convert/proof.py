@@ -69,8 +69,10 @@ def forward_parity(
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(1, 3, IMAGE_SIDE, IMAGE_SIDE, generator=generator)
     expected = torchvision_stages(state, architecture, images)
-    got = detectron2_stages(written, images) if target == "detectron2" else None
-    got = got or torchvision_stages(written, architecture, images)
+    if target == "detectron2":
+        got = detectron2_stages(written, images)
+    else:
+        got = torchvision_stages(written, architecture, images)
     parity = {stage: (expected[stage] - got[stage]).abs().max().item() for stage in STAGES}
     if any(difference != 0.0 for difference in parity.values()):  # NaN differs too
         figures = ", ".join(f"{stage} {difference:.3g}" for stage, difference in parity.items())

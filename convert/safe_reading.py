@@ -36,6 +36,7 @@ _CALLED = {"torch": "a PyTorch file", "pickle": "a plain pickle", "safetensors":
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
 _OLD_TORCH = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)  # torch.save's magic number before the zip format
+_SAFETENSORS_HEADER = 100_000_000  # bytes; the format's own limit. It stands first in the file, then "{"
 _OTHERS = {
     b"\xff\xd8\xff": "a JPEG image",
     b"\x89PNG": "a PNG image",
@@ -96,7 +97,7 @@ def kind_of_file(path: Path) -> Kind:
         return "torch"
     if start.startswith(_PICKLE):
         return "pickle"
-    if len(start) > 8 and start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] < path.stat().st_size:
+    if start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] <= _SAFETENSORS_HEADER:
         return "safetensors"
     raise InputError(f"{path} is {_other_kind(start)}, not a file with weights: need .pth, .pkl or .safetensors")
 

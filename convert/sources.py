@@ -163,7 +163,7 @@ def sort_keys(flat: Mapping[str, Any], layout: Layout, origin: str) -> SortedKey
     """
     result = SortedKeys({}, {}, {})
     for key, value in flat.items():
-        name = _trunk_name(key, layout)
+        name = _trunk_name(key, layout) if isinstance(value, torch.Tensor) else None
         if name in result.trunk:
             raise InputError(f"{origin} holds {name} twice, once as {key}: which one is meant?")
         if name is not None:

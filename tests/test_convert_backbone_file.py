@@ -121,7 +121,9 @@ def test_a_detectron2_file_under_a_torch_name(tmp_path: Path, trunk) -> None:
         read_backbone(tmp_path / "b.pth")
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"model": {}}, {"model": {"stem.conv1.weight": 3}}, {"blobs": {}}])
+@pytest.mark.parametrize(
+    "content", [[1, 2], {"model": {}}, {"model": {"stem.conv1.weight": 3}}, {"blobs": {}}, {"model": {1: np.ones(1)}}]
+)
 def test_pickles_that_are_no_backbone(tmp_path: Path, content: object) -> None:
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(content))
     with pytest.raises(InputError, match=r'without the \{"model": \{name: array\}\} that detectron2 reads'):
