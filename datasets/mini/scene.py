@@ -153,8 +153,11 @@ def _warp(figure: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _outline(alpha: np.ndarray) -> np.ndarray:
-    """``bool[h, w]``: what the figure covers by more than half, and what it encloses, as annotators outline things."""
-    opaque = (alpha > 127.5).astype(np.uint8)
+    """``bool[h, w]``: what the figure covers by more than a third, and what it encloses, as annotators outline things.
+
+    At a half, the thin limbs of small figures would fall apart.
+    """
+    opaque = (alpha > 255 / 3).astype(np.uint8)
     contours, _ = cv2.findContours(opaque, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(opaque, contours, -1, 1, cv2.FILLED)
     return opaque.astype(bool)
