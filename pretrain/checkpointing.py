@@ -63,14 +63,17 @@ def save_checkpoint(output_dir: str | os.PathLike, content: dict[str, Any], keep
     with atomic_write(output_dir / "last_checkpoint", "w") as file:
         file.write(path.name)
     if keep:
-        for old in list_checkpoints(output_dir)[:-keep]:
+        # Later ones can only be left from before a step back to an earlier checkpoint: they are no reason to drop this.
+        upto_this = [p for p in list_checkpoints(output_dir) if _iteration(p) <= content["iteration"]]
+        for old in upto_this[:-keep]:
             old.unlink()
     return path
 
 
 def list_checkpoints(output_dir: str | os.PathLike) -> list[Path]:
-    """All checkpoints of the folder, the oldest first."""
-    return sorted(p for p in Path(output_dir).glob("checkpoint_*.pth") if re.fullmatch(r"checkpoint_\d{7,}", p.stem))
+    """All checkpoints of the folder, in the order of their iterations."""
+    named_alike = Path(output_dir).glob("checkpoint_*.pth")
+    return sorted((p for p in named_alike if re.fullmatch(r"checkpoint_\d{7,}", p.stem)), key=_iteration)
 
 
 def last_checkpoint(output_dir: str | os.PathLike) -> Path | None:
@@ -86,6 +89,23 @@ def last_checkpoint(output_dir: str | os.PathLike) -> Path | None:
     if not path.is_file():
         raise InputError(f"{pointer} names {path.name}, which is not in that folder. {_other_checkpoint(path)}")
     return path
+
+
+def where_to_start(output_dir: str | os.PathLike, resume: bool) -> Path | None:
+    """The checkpoint to go on from; None to start anew.
+
+    Raises:
+        InputError: without ``resume``, the folder holds checkpoints already.
+    """
+    if resume:
+        return last_checkpoint(output_dir)
+    existing = list_checkpoints(output_dir)
+    if existing:
+        raise InputError(
+            f"{output_dir} already holds checkpoints, the newest is {existing[-1].name}. "
+            "Give --resume to go on with that run, or another OUTPUT_DIR to start anew."
+        )
+    return None
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -110,18 +130,18 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def check_same_run(path: Path, content: dict[str, Any], cfg: CfgNode, images: int) -> list[str]:
-    """Refuse to resume another run's checkpoint. Returns the harmless differences, to be logged.
+def check_same_run(path: Path, content: dict[str, Any], cfg: CfgNode, images: int, processes: int) -> list[str]:
+    """Refuse to resume another run's checkpoint. Returns the admissible differences, to be logged.
 
     Raises:
         InputError: a setting that decides what the state means differs, or the number of images; all are listed.
     """
     saved, now = content["config"], plain(cfg)
-    refused, harmless = [], []
+    refused, admissible = [], []
     for key in sorted({*flat_keys(CfgNode(saved)), *flat_keys(cfg)}):
         before, after = _lookup(saved, key), _lookup(now, key)
         if before != after:
-            (harmless if key in MAY_CHANGE else refused).append(f"{key} was {before!r}, now {after!r}")
+            (admissible if key in MAY_CHANGE else refused).append(f"{key} was {before!r}, now {after!r}")
     if content["images"] != images:
         refused.append(f"the data folder had {content['images']} images, now {images} ({value(cfg, 'DATA.TRAIN')})")
     if refused:
@@ -129,7 +149,16 @@ def check_same_run(path: Path, content: dict[str, Any], cfg: CfgNode, images: in
             f"{path} was written by another run: {'; '.join(refused)}. "
             "Resume with the settings of that run, or start anew in another OUTPUT_DIR."
         )
-    return harmless
+    if content["processes"] != processes:
+        admissible.append(
+            f"{content['processes']} process(es) before, {processes} now: BN normalises over other batches, so this is "
+            "not the run that would not have been stopped"
+        )
+    return admissible
+
+
+def _iteration(path: Path) -> int:
+    return int(path.stem.removeprefix("checkpoint_"))
 
 
 def _lookup(tree: Any, key: str) -> Any:

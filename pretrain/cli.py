@@ -77,7 +77,7 @@ def convert(output_dir: Path, target: str) -> None:
     """``clsa-convert`` on the run's last checkpoint, in a process of its own: stages hand each other files."""
     source, destination = last_checkpoint(output_dir), output_dir / CONVERTED[target]
     words = ["-m", "clsa.convert.cli", str(source), str(destination), "--to", target]
-    run = subprocess.run([sys.executable, *words], env={k: v for k, v in os.environ.items() if k != "RANK"})
+    run = subprocess.run([sys.executable, *words])
     if run.returncode:
         raise InputError(
             f"the conversion for {target} failed (exit code {run.returncode}); the training is complete. "

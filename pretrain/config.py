@@ -3,6 +3,8 @@
 comment names the code's value.
 """
 
+from collections.abc import Sequence
+
 from fvcore.common.config import CfgNode as CN
 
 from clsa.configs.command import InputError
@@ -12,6 +14,27 @@ BANKS = ("positive_and_queue", "batch_and_queue")
 HEAD_NORMS = ("none", "BN")
 PRECISIONS = ("float32", "bfloat16", "float16")
 DEPTHS = (18, 34, 50, 101)
+AT_LEAST_ONE = (
+    "MODEL.HEAD_HIDDEN",
+    "MODEL.HEAD_OUTPUT",
+    "LOSS.QUEUE_LENGTH",
+    "WEAK.SIZE",
+    "SOLVER.EPOCHS",
+    "SOLVER.BATCH_SIZE",
+    "SOLVER.LOG_PERIOD",
+    "SOLVER.CHECKPOINT_PERIOD",
+)
+NOT_NEGATIVE = (
+    "SEED",
+    "DATA.WORKERS",
+    "LOSS.BETA_ZERO_STEPS",
+    "LOSS.BETA_RAMP_STEPS",
+    "STRONG.ROUNDS",
+    "SOLVER.MAX_ITER",
+    "SOLVER.WARMUP_ITERS",
+    "SOLVER.STOP_AFTER",
+    "SOLVER.CHECKPOINT_KEEP",
+)
 
 
 def get_cfg() -> CN:
@@ -122,10 +145,10 @@ def check_config(cfg: CN, world_size: int = 1) -> None:
             f"MODEL.WIDTH_PER_GROUP is {cfg.MODEL.WIDTH_PER_GROUP}, but ResNet-{cfg.MODEL.DEPTH} only comes with 64. "
             "Set it to 64, or take MODEL.DEPTH 50 or 101."
         )
-    for key in ("SOLVER.BATCH_SIZE", "SOLVER.LOG_PERIOD", "SOLVER.CHECKPOINT_PERIOD", "LOSS.QUEUE_LENGTH", "WEAK.SIZE"):
+    for key in AT_LEAST_ONE:
         if value(cfg, key) < 1:
             raise InputError(f"{key} is {value(cfg, key)}, it must be at least 1.")
-    for key in ("SEED", "DATA.WORKERS", "SOLVER.MAX_ITER", "SOLVER.STOP_AFTER", "SOLVER.WARMUP_ITERS"):
+    for key in NOT_NEGATIVE:
         if value(cfg, key) < 0:
             raise InputError(f"{key} is {value(cfg, key)}, it must not be negative.")
     if cfg.LOSS.TEMPERATURE <= 0:
@@ -142,6 +165,7 @@ def check_config(cfg: CN, world_size: int = 1) -> None:
             f"SOLVER.BATCH_SIZE {cfg.SOLVER.BATCH_SIZE} does not divide among {world_size} processes. "
             f"Take a multiple of {world_size}."
         )
+    _check_crops("WEAK.SCALE", [cfg.WEAK.SCALE])
     _check_strong_views(cfg)
 
 
@@ -159,11 +183,12 @@ def value(cfg: CN, key: str):
 
 def _check_strong_views(cfg: CN) -> None:
     sizes, scales = cfg.STRONG.SIZES, cfg.STRONG.SCALES
-    if len(sizes) != len(scales) or not all(len(scale) == 2 for scale in scales):
+    if len(sizes) != len(scales):
         raise InputError(
-            f"STRONG.SIZES {tuple(sizes)} and STRONG.SCALES {tuple(scales)} must name a size and a (low, high) range "
-            "of crop areas for each strong view."
+            f"STRONG.SIZES {tuple(sizes)} and STRONG.SCALES {tuple(scales)} must name one size and one (low, high) "
+            "range of crop areas for each strong view."
         )
+    _check_crops("STRONG.SCALES", scales)
     if cfg.METHOD == "clsa_single" and len(sizes) != 1:
         raise InputError(
             f"METHOD clsa_single has one strong view, STRONG.SIZES names {len(sizes)}: {tuple(sizes)}. "
@@ -171,6 +196,14 @@ def _check_strong_views(cfg: CN) -> None:
         )
     if cfg.METHOD == "clsa_multi" and not sizes:
         raise InputError("METHOD clsa_multi needs strong views, STRONG.SIZES is empty.")
+
+
+def _check_crops(key: str, scales: Sequence[Sequence[float]]) -> None:
+    for scale in scales:
+        if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
+            raise InputError(
+                f"{key} holds {tuple(scale)}, a range of crop areas is (low, high) with 0 < low <= high <= 1."
+            )
 
 
 def _one_of(cfg: CN, key: str, allowed: tuple) -> None:

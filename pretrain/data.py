@@ -5,7 +5,7 @@ Shapes:
     S: side of a view, in pixels
 
 Each image is decoded once; only the views that the method uses are made; they travel as uint8 and are normalised on
-the device (``normalise``). Order and views depend on (seed, epoch, index) alone, so training can stop at any step and
+the device (``Normalise``). Order and views depend on (seed, epoch, index) alone, so training can stop at any step and
 go on.
 """
 
@@ -131,16 +131,21 @@ def batches(cfg: CfgNode, paths: Sequence[str], process: Process, start: int, st
         yield views
 
 
-def normalise(view: Tensor, device: torch.device, channels_last: bool) -> Tensor:
+class Normalise:
     """uint8 N x S x S x 3 to float32 N x 3 x S x S on ``device``, zero mean and unit variance by ImageNet's statistics.
 
     The pixels lie as NHWC already, so that ``channels_last`` costs no copy.
     """
-    images = view.to(device, non_blocking=True).permute(0, 3, 1, 2)  # N x 3 x S x S, strides of NHWC
-    mean = torch.tensor(PIXEL_MEAN, device=device).view(1, 3, 1, 1)
-    std = torch.tensor(PIXEL_STD, device=device).view(1, 3, 1, 1)
-    images = (images.float() - mean) / std
-    return images if channels_last else images.contiguous()
+
+    def __init__(self, device: torch.device, channels_last: bool) -> None:
+        self.device, self.channels_last = device, channels_last
+        self.mean = torch.tensor(PIXEL_MEAN, device=device)
+        self.std = torch.tensor(PIXEL_STD, device=device)
+
+    def __call__(self, view: Tensor) -> Tensor:
+        pixels = (view.to(self.device, non_blocking=True) - self.mean) / self.std  # N x S x S x 3
+        images = pixels.permute(0, 3, 1, 2)  # N x 3 x S x S, strides of NHWC
+        return images if self.channels_last else images.contiguous()
 
 
 def _stack_views(samples: list[list[Tensor] | InputError]) -> list[Tensor] | InputError:

@@ -39,7 +39,7 @@ def launch(work: Callable[..., None], num_gpus: int | None, *args) -> None:
         SystemExit: a started process failed; it has said why.
     """
     use_gpus = num_gpus != 0
-    if "TORCHELASTIC_RUN_ID" in os.environ or {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
+    if {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
         local_rank = int(os.environ.get("LOCAL_RANK", 0))
         needed = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         _require_gpus(needed if use_gpus else 0)

@@ -72,19 +72,19 @@ class MomentumContrast(nn.Module):
         first = self.process.rank * len(key_view)
         own = torch.arange(first, first + len(key_view), device=batch_keys.device)  # N, where batch_keys has ours
 
-        positive_logits = self._against_positive(weak_query, batch_keys[own])  # N x (1 + K)
-        in_column_0 = torch.zeros_like(own)
         if self.bank == "positive_and_queue":
-            weak_logits, positive = positive_logits, in_column_0
+            positive = torch.zeros_like(own)
+            weak_logits = self._against_positive(weak_query, batch_keys[own])  # N x (1 + K)
             strong_logits = [self._against_positive(query, batch_keys[own]) for query in strong_queries]
         else:
-            weak_logits, positive = self._against_batch(weak_query, batch_keys), own  # N x (B + K)
+            positive = own
+            weak_logits = self._against_batch(weak_query, batch_keys)  # N x (B + K)
             strong_logits = [self._against_batch(query, batch_keys) for query in strong_queries]
 
         return Step(
             contrastive=info_nce_loss(weak_logits, positive),
             ddm=ddm_loss(weak_logits, strong_logits) if strong_logits else None,
-            acc1_bank=top1_percent(positive_logits.detach(), in_column_0),
+            acc1_bank=self._bank_accuracy(weak_query.detach(), batch_keys[own]),
             acc1_batch=top1_percent(weak_query.detach() @ batch_keys.T, own),
             ddm_target_entropy=entropy(weak_logits.detach()) if strong_logits else None,
             batch_keys=batch_keys,
@@ -115,12 +115,10 @@ class MomentumContrast(nn.Module):
         if self.process.world_size == 1:
             return self.key(key_view)
         images = gather(key_view, self.process)  # B x 3 x S x S
-        shuffled = generator(Purpose.SHUFFLE, self.seed, iteration).permutation(
-            len(images)
-        )  # the same in all processes
-        share = shuffled.reshape(self.process.world_size, -1)[self.process.rank]  # N
+        order = generator(Purpose.SHUFFLE, self.seed, iteration).permutation(len(images))  # B, the same everywhere
+        share = order.reshape(self.process.world_size, -1)[self.process.rank]  # N
         keys = gather(self.key(images[torch.from_numpy(share).to(images.device)]), self.process)  # B x C, shuffled
-        place = torch.from_numpy(shuffled.argsort()).to(keys.device)
+        place = torch.from_numpy(order.argsort()).to(keys.device)
         return keys[place]
 
     def _against_positive(self, query: Tensor, own_keys: Tensor) -> Tensor:
@@ -128,3 +126,8 @@ class MomentumContrast(nn.Module):
 
     def _against_batch(self, query: Tensor, batch_keys: Tensor) -> Tensor:
         return batch_bank_logits(query, batch_keys, self.queue.keys, self.temperature)
+
+    def _bank_accuracy(self, query: Tensor, own_keys: Tensor) -> Tensor:
+        """Logged for every kind of bank, so that runs can be compared."""
+        logits = self._against_positive(query, own_keys)  # N x (1 + K)
+        return top1_percent(logits, torch.zeros(len(query), dtype=torch.long, device=query.device))

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,10 @@ from clsa.configs.command import InputError
 from clsa.configs.run_files import atomic_write
 
 from .distributed import Process, mean_over_processes
+from .methods import Step
+
+#: The measured part of a line; loss_ddm and ddm_target_entropy are null for MoCo v2, which has no strong view.
+MEASURED = ("loss", "loss_contrastive", "loss_ddm", "acc1_bank", "acc1_batch", "ddm_target_entropy")
 
 
 class NonFiniteLoss(InputError):
@@ -31,43 +36,52 @@ class StepWindow:
         self.process = process
         self._restart()
 
-    def add(self, iteration: int, values: Mapping[str, Tensor], data_seconds: float) -> None:
-        """Note a step: 0-d tensors by name (the same names at each step), and how long it waited for its images."""
-        self.iterations.append(iteration)
-        self.values.append(torch.stack([value.detach().float() for value in values.values()]))
-        self.names = list(values)
-        self.data_seconds += data_seconds
+    def images_arrived(self) -> None:
+        """The step under way has its images: what passed since the step before was waiting."""
+        self.data_seconds += time.perf_counter() - self.step_ended
 
-    def check_finite(self) -> Tensor:
-        """The steps' values, steps x names on the CPU, meaned over all processes.
+    def add(self, iteration: int, loss: Tensor, step: Step) -> None:
+        """Note a step that has ended."""
+        values = (loss, step.contrastive, step.ddm, step.acc1_bank, step.acc1_batch, step.ddm_target_entropy)
+        measured = {name: value for name, value in zip(MEASURED, values, strict=True) if value is not None}
+        self.names = list(measured)
+        self.iterations.append(iteration)
+        self.values.append(torch.stack([value.detach() for value in measured.values()]))
+        self.step_ended = time.perf_counter()
+
+    def check_finite(self) -> Tensor | None:
+        """The steps' values, float64 steps x names on the CPU, means over all processes; None if there is no step.
 
         Raises:
             NonFiniteLoss: for the first step with a value that is not finite.
         """
-        table = mean_over_processes(torch.stack(self.values), self.process).cpu()
+        if not self.values:
+            return None
+        table = mean_over_processes(torch.stack(self.values).double(), self.process).cpu()
         for iteration, row in zip(self.iterations, table.tolist(), strict=True):
             if not all(map(math.isfinite, row)):
                 parts = ", ".join(f"{name} {value:g}" for name, value in zip(self.names, row, strict=True))
                 raise NonFiniteLoss(f"the loss is not finite at step {iteration}: {parts}.")
         return table
 
-    def close(self, images_per_step: int) -> dict[str, float]:
-        """Means over the window, with throughput over its wall time; the next window starts."""
+    def close(self, images_per_step: int, **settings: float | None) -> dict[str, float | None]:
+        """A line for ``metrics.json``: the window's means, ``settings``, throughput; the next window starts."""
         table = self.check_finite()
+        means = dict(zip(self.names, table.mean(dim=0).tolist(), strict=True))
         seconds, steps = time.perf_counter() - self.started, len(self.iterations)
-        means = dict(zip(self.names, table.double().mean(dim=0).tolist(), strict=True))
-        means["images_per_second"] = images_per_step * steps / seconds
-        means["data_seconds"] = self.data_seconds / steps
-        means["step_seconds"] = seconds / steps
+        record = {name: means.get(name) for name in MEASURED} | settings
+        record["images_per_second"] = round(images_per_step * steps / seconds, 2)
+        record["data_seconds"] = round(self.data_seconds / steps, 5)  # of a step, waiting for images
+        record["step_seconds"] = round(seconds / steps, 5)  # of a step, everything
         self._restart()
-        return means
+        return record
 
     def _restart(self) -> None:
         self.iterations: list[int] = []
         self.values: list[Tensor] = []
         self.names: list[str] = []
         self.data_seconds = 0.0
-        self.started = time.perf_counter()
+        self.started = self.step_ended = time.perf_counter()
 
 
 class MetricsFiles:
@@ -83,7 +97,7 @@ class MetricsFiles:
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (open as long as the run)
         self._tensorboard = SummaryWriter(Path(output_dir) / "tensorboard", purge_step=start + 1)
 
-    def write(self, record: Mapping[str, float | None]) -> None:
+    def write(self, record: Mapping[str, Any]) -> None:
         """One line; it is in the file when this returns. Needs the key ``iteration``; None where undefined."""
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
@@ -110,3 +124,15 @@ def drop_lines_after(path: Path, iteration: int) -> None:
             kept.append(line + "\n")
     with atomic_write(path, "w") as file:
         file.writelines(kept)
+
+
+def describe(record: Mapping[str, Any], max_iter: int) -> str:
+    """A line of metrics as a sentence for the log, with the time that is left."""
+    minutes, seconds = divmod(round((max_iter - record["iteration"]) * record["step_seconds"]), 60)
+    ddm = "" if record["loss_ddm"] is None else f" ddm {record['loss_ddm']:.4f} (beta {record['beta']:.2f})"
+    return (
+        f"step {record['iteration']}/{max_iter} loss {record['loss']:.4f}"
+        f" contrastive {record['loss_contrastive']:.4f}{ddm} acc1 bank {record['acc1_bank']:.1f}%"
+        f" batch {record['acc1_batch']:.1f}% lr {record['lr']:.4g} {record['images_per_second']:.0f} images/s"
+        f" left {minutes}:{seconds:02d}"
+    )

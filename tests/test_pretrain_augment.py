@@ -1,0 +1,160 @@
+"""The views: sizes, ranges, operations, and chance that comes from the generator alone."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from clsa.pretrain.augment import build_views, color_jitter, crop_box, weak_operations
+from clsa.pretrain.config import get_cfg
+from clsa.pretrain.strong_augment import OPERATIONS, strong_operations
+
+
+@pytest.fixture
+def image():
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize((80, 60), Image.Resampling.BICUBIC)
+
+
+def pixels(image):
+    return np.asarray(image).tolist()
+
+
+def operation(name):
+    return next(operation for operation in OPERATIONS if operation.name == name)
+
+
+@pytest.mark.parametrize(
+    ("method", "sizes"), [("moco_v2", [224, 224]), ("clsa_single", [224, 224, 96]), ("clsa_multi", [224, 224, 40, 24])]
+)
+def test_only_the_views_in_use_each_of_its_size(image, method, sizes):
+    cfg = get_cfg()
+    cfg.METHOD = method
+    if method == "clsa_multi":
+        cfg.STRONG.SIZES, cfg.STRONG.SCALES = (40, 24), ((0.2, 1.0), (0.1, 0.5))
+    views = build_views(cfg)
+    made = [view(image, np.random.default_rng(number)) for number, view in enumerate(views)]
+    assert [(view.size, view.mode) for view in made] == [((size, size), "RGB") for size in sizes]
+
+
+@pytest.mark.parametrize("weak_first", [False, True])
+def test_a_view_depends_on_its_generator_alone(image, weak_first):
+    cfg = get_cfg()
+    cfg.STRONG.WEAK_FIRST = weak_first
+    for view in build_views(cfg):
+        first, again, other = (pixels(view(image, np.random.default_rng(seed))) for seed in (5, 5, 6))
+        assert first == again
+        assert first != other
+
+
+def test_crops_lie_inside_and_have_the_area_and_aspect_asked_for():
+    rng = np.random.default_rng(0)
+    areas, aspects = [], []
+    for _ in range(500):
+        left, top, right, bottom = crop_box((400, 300), rng, (0.2, 0.5))
+        assert 0 <= left < right <= 400
+        assert 0 <= top < bottom <= 300
+        areas.append((right - left) * (bottom - top) / (400 * 300))
+        aspects.append((right - left) / (bottom - top))
+    assert 0.19 < min(areas) < 0.22
+    assert 0.48 < max(areas) < 0.51
+    assert 0.74 < min(aspects) < 0.78
+    assert 1.30 < max(aspects) < 1.35
+
+
+def test_a_crop_that_cannot_have_its_aspect_is_the_largest_centred_one():
+    assert crop_box((400, 30), np.random.default_rng(0), (0.9, 1.0)) == (180, 0, 220, 30)
+    assert crop_box((30, 400), np.random.default_rng(0), (0.9, 1.0)) == (0, 180, 30, 220)
+
+
+def test_jitter_of_strength_zero_changes_nothing_and_brightness_stays_in_its_range():
+    gray = Image.new("RGB", (4, 4), (100, 100, 100))
+    assert pixels(color_jitter(gray, np.random.default_rng(0), (0.0, 0.0, 0.0, 0.0))) == pixels(gray)
+    values = [
+        np.asarray(color_jitter(gray, np.random.default_rng(seed), (0.4, 0.0, 0.0, 0.0))).max() for seed in range(200)
+    ]
+    assert 60 <= min(values) < 65
+    assert 135 < max(values) <= 140
+
+
+def test_weak_operations_happen_with_their_probabilities(image):
+    weak = get_cfg().WEAK
+    weak.JITTER_PROB, weak.GRAY_PROB, weak.BLUR_PROB, weak.FLIP_PROB = 0.0, 0.0, 0.0, 1.0
+    assert pixels(weak_operations(image, np.random.default_rng(0), weak)) == pixels(ImageOps.mirror(image))
+    weak.FLIP_PROB, weak.GRAY_PROB = 0.0, 0.25
+    grays = 0
+    for seed in range(400):
+        out = np.asarray(weak_operations(image, np.random.default_rng(seed), weak))
+        grays += bool((out[..., 0] == out[..., 1]).all() and (out[..., 1] == out[..., 2]).all())
+    assert 70 <= grays <= 130
+
+
+def test_the_table_of_strong_operations():
+    ranges = {op.name: (op.low, op.high) for op in OPERATIONS}
+    assert ranges == {
+        "ShearX": (-0.3, 0.3),
+        "ShearY": (-0.3, 0.3),
+        "TranslateX": (-0.3, 0.3),
+        "TranslateY": (-0.3, 0.3),
+        "Rotate": (-30, 30),
+        "AutoContrast": (0, 0),
+        "Invert": (0, 0),
+        "Equalize": (0, 0),
+        "Solarize": (0, 256),
+        "Posterize": (4, 8),
+        "Contrast": (0.05, 0.95),
+        "Color": (0.05, 0.95),
+        "Brightness": (0.05, 0.95),
+        "Sharpness": (0.05, 0.95),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "magnitude", "expected"),
+    [
+        ("Invert", 0.0, lambda x: 255 - x),
+        ("Solarize", 100.5, lambda x: np.where(x < 100.5, x, 255 - x)),
+        ("Posterize", 4, lambda x: x & 0xF0),
+        ("Posterize", 8, lambda x: x),
+        ("Brightness", 0.5, lambda x: (x * 0.5).astype(np.uint8)),
+        ("Rotate", 0.0, lambda x: x),
+        ("ShearX", 0.0, lambda x: x),
+        ("TranslateX", 0.25, lambda x: np.concatenate([x[:, 20:], np.zeros_like(x[:, :20])], axis=1)),
+        ("TranslateY", 0.25, lambda x: np.concatenate([x[15:], np.zeros_like(x[:15])], axis=0)),
+    ],
+)
+def test_strong_operations_do_what_they_are_named_for(image, name, magnitude, expected):
+    result = np.asarray(operation(name).apply(image, magnitude))
+    np.testing.assert_array_equal(result, expected(np.asarray(image)))
+
+
+def test_shear_moves_rows_by_their_height(image):
+    """Row y shows what was at x + 0.25 * y (pixel centres)."""
+    before, after = np.asarray(image), np.asarray(operation("ShearX").apply(image, 0.25))
+    row = 38  # 0.25 * 38.5 = 9.625: nearest neighbour of x + 0.5 + 9.625
+    np.testing.assert_array_equal(after[row, :60], before[row, 10:70])
+
+
+def test_posterize_keeps_four_to_eight_bits():
+    rng = np.random.default_rng(0)
+    assert {operation("Posterize").draw_magnitude(rng) for _ in range(200)} == {4, 5, 6, 7, 8}
+
+
+def test_strong_operations_are_drawn_uniformly_and_applied_half_of_the_time(image, monkeypatch):
+    from clsa.pretrain import strong_augment
+
+    applied = []
+    counting = [
+        strong_augment.Operation(op.name, lambda image, _, name=op.name: applied.append(name) or image)
+        for op in OPERATIONS
+    ]
+    monkeypatch.setattr(strong_augment, "OPERATIONS", tuple(counting))
+    for seed in range(560):
+        strong_operations(image, np.random.default_rng(seed), rounds=5, probability=0.5)
+    assert 1300 <= len(applied) <= 1500  # 560 * 5 / 2 = 1400
+    counts = [applied.count(op.name) for op in OPERATIONS]  # each 100
+    assert min(counts) >= 60
+    assert max(counts) <= 140
+
+
+def test_strong_operations_of_probability_zero_change_nothing(image):
+    assert pixels(strong_operations(image, np.random.default_rng(0), 5, 0.0)) == pixels(image)

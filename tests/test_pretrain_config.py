@@ -1,0 +1,68 @@
+"""Settings that cannot work are refused with a sentence; the packaged YAMLs can; the schedules."""
+
+import pytest
+
+from clsa.configs.command import InputError
+from clsa.configs.loading import PACKAGED, load_config
+from clsa.pretrain.config import check_config, get_cfg
+from clsa.pretrain.schedules import ddm_weight, learning_rate
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGED / "pretrain").glob("*.yaml")), ids=lambda path: path.stem)
+def test_packaged_configs_are_sound(path):
+    check_config(load_config(get_cfg(), str(path)))
+
+
+@pytest.mark.parametrize("name", ["moco_v2_200ep", "clsa_single_200ep", "clsa_multi_200ep"])
+def test_imagenet_configs_keep_to_the_papers_defaults(name):
+    cfg, defaults = load_config(get_cfg(), str(PACKAGED / "pretrain" / f"{name}.yaml")), get_cfg()
+    for section in ("MODEL", "LOSS", "WEAK"):
+        assert cfg[section] == defaults[section]
+    for key in ("EPOCHS", "BATCH_SIZE", "LR", "MOMENTUM", "WEIGHT_DECAY", "WARMUP_ITERS", "PRECISION"):
+        assert cfg.SOLVER[key] == defaults.SOLVER[key]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["METHOD", "simclr"], "METHOD is 'simclr', it must be one of random_init, moco_v2"),
+        (["SOLVER.BATCH_SIZE", "64", "LOSS.QUEUE_LENGTH", "63"], "BATCH_SIZE 64 is larger than LOSS.QUEUE_LENGTH 63"),
+        (["MODEL.DEPTH", "34", "MODEL.WIDTH_PER_GROUP", "8"], "ResNet-34 only comes with 64"),
+        (["STRONG.SIZES", "(96, 64)"], "STRONG.SIZES .* and STRONG.SCALES .* must name one size and one"),
+        (["STRONG.SIZES", "(9, 6)", "STRONG.SCALES", "((0.1, 1), (0.1, 1))"], "clsa_single has one strong view"),
+        (["WEAK.SCALE", "(0.5, 0.2)"], r"WEAK.SCALE holds \(0.5, 0.2\), a range of crop areas is"),
+        (["SOLVER.LOG_PERIOD", "0"], "SOLVER.LOG_PERIOD is 0, it must be at least 1"),
+        (["SEED", "-1"], "SEED is -1, it must not be negative"),
+        (["SOLVER.PRECISION", "int8"], "SOLVER.PRECISION is 'int8', it must be one of float32, bfloat16, float16"),
+    ],
+)
+def test_bad_values_are_refused(overrides, message):
+    with pytest.raises(InputError, match=message):
+        check_config(load_config(get_cfg(), None, overrides))
+
+
+def test_batch_must_divide_among_the_processes():
+    with pytest.raises(InputError, match="BATCH_SIZE 256 does not divide among 3 processes"):
+        check_config(get_cfg(), world_size=3)
+
+
+def test_cosine_without_warmup():
+    cfg = load_config(get_cfg(), None, ["SOLVER.LR", "0.4"])
+    values = [learning_rate(cfg, step, 4) for step in (1, 2, 3, 4)]
+    assert values == pytest.approx([0.4, 0.2 * (1 + 0.5**0.5), 0.2, 0.2 * (1 - 0.5**0.5)])
+
+
+def test_warmup_rises_to_the_learning_rate_and_the_cosine_takes_the_rest():
+    cfg = load_config(get_cfg(), None, ["SOLVER.LR", "0.4", "SOLVER.WARMUP_ITERS", "10"])
+    values = [learning_rate(cfg, step, 20) for step in range(1, 21)]
+    assert values[0] == pytest.approx(0.04)
+    assert values[5] == pytest.approx(0.04 + 0.36 / 2)
+    assert values[10] == pytest.approx(0.4)
+    assert values[15] == pytest.approx(0.2)
+    assert values == sorted(values[:11]) + sorted(values[11:], reverse=True)
+
+
+def test_ddm_weight_is_zero_then_rises_then_stays():
+    cfg = load_config(get_cfg(), None, ["LOSS.BETA", "2.0", "LOSS.BETA_ZERO_STEPS", "3", "LOSS.BETA_RAMP_STEPS", "4"])
+    assert [ddm_weight(cfg, step) for step in range(1, 10)] == [0, 0, 0, 0.5, 1, 1.5, 2, 2, 2]
+    assert ddm_weight(get_cfg(), 1) == 1.0

@@ -1,0 +1,122 @@
+"""Two processes on the CPU (gloo): keys, queue and whole runs are those of one process where they must be."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from clsa.configs.loading import load_config
+from clsa.pretrain.checkpointing import last_checkpoint, load_checkpoint
+from clsa.pretrain.config import get_cfg
+from clsa.pretrain.distributed import start_processes
+from clsa.pretrain.key_queue import KeyQueue
+from clsa.pretrain.train import pretrain
+
+#: Run by torchrun: each process embeds and enqueues its share of what a single process would.
+SHARE_OF_THE_WORK = """
+import sys
+import torch
+from clsa.pretrain.config import get_cfg
+from clsa.pretrain.distributed import gather, launch, mean_over_processes
+from clsa.pretrain.key_queue import KeyQueue
+from clsa.pretrain.methods import MomentumContrast
+
+def work(process, output):
+    torch.manual_seed(0)
+    queue = KeyQueue(10, 3)
+    for step in range(7):
+        share = torch.arange(6 * step, 6 * step + 6.0).chunk(2)[process.rank][:, None].repeat(1, 3)
+        queue.enqueue(gather(share, process))
+    cfg = get_cfg()
+    cfg.merge_from_list(["METHOD", "moco_v2", "MODEL.DEPTH", 18, "LOSS.QUEUE_LENGTH", 10])
+    method = MomentumContrast(cfg, process).eval()  # running statistics: the embedding of an image is its own
+    images = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(1)).chunk(2)[process.rank]
+    step = method(images, images, [], iteration=1)
+    mean = mean_over_processes(torch.tensor([1.0 + process.rank]), process)
+    torch.save({"queue": queue.state_dict(), "keys": step.batch_keys, "acc1_batch": step.acc1_batch,
+                "acc1_bank": step.acc1_bank, "mean": mean}, f"{output}/{process.rank}.pth")
+
+if __name__ == "__main__":
+    launch(work, 0, sys.argv[1])
+"""
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    root, chance = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    (root / "n01").mkdir()
+    for number in range(9):
+        coarse = Image.fromarray(chance.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        coarse.resize((64, 48), Image.Resampling.BICUBIC).save(root / "n01" / f"{number}.JPEG")
+    return root
+
+
+def config(images, output, **settings):
+    keys = {"METHOD": "clsa_single", "DATA.TRAIN": images, "OUTPUT_DIR": output, "DATA.WORKERS": 0}
+    keys |= {
+        "MODEL.DEPTH": 18,
+        "MODEL.HEAD_HIDDEN": 8,
+        "LOSS.QUEUE_LENGTH": 10,
+        "WEAK.SIZE": 32,
+        "STRONG.SIZES": "(24,)",
+    }
+    keys |= {"SOLVER.BATCH_SIZE": 4, "SOLVER.MAX_ITER": 3, "SOLVER.LOG_PERIOD": 1, "SOLVER.CHECKPOINT_PERIOD": 1}
+    keys |= {key.replace("__", "."): value for key, value in settings.items()}
+    return load_config(get_cfg(), None, [str(word) for pair in keys.items() for word in pair])
+
+
+def test_keys_and_queue_under_torchrun_equal_those_of_one_process(tmp_path):
+    from clsa.pretrain.distributed import Process
+    from clsa.pretrain.methods import MomentumContrast
+
+    script = tmp_path / "share.py"
+    script.write_text(SHARE_OF_THE_WORK)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    subprocess.run([*command, str(script), str(tmp_path)], check=True, timeout=300)
+    results = [torch.load(tmp_path / f"{rank}.pth", weights_only=True) for rank in range(2)]
+
+    torch.manual_seed(0)
+    queue = KeyQueue(10, 3)
+    for step in range(7):
+        queue.enqueue(torch.arange(6 * step, 6 * step + 6.0)[:, None].repeat(1, 3))
+    cfg = get_cfg()
+    cfg.merge_from_list(["METHOD", "moco_v2", "MODEL.DEPTH", 18, "LOSS.QUEUE_LENGTH", 10])
+    alone = MomentumContrast(cfg, Process(0, 1, torch.device("cpu"))).eval()
+    keys = alone.key(torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(1)))
+    for result in results:
+        assert torch.equal(result["queue"]["keys"], queue.keys)
+        assert result["queue"]["oldest"] == queue.oldest
+        torch.testing.assert_close(result["keys"], keys, atol=1e-5, rtol=0)  # shuffled, embedded, put back in order
+        assert result["acc1_batch"] == result["acc1_bank"] == 100.0  # query = key: each finds its own
+        assert result["mean"].tolist() == [1.5]
+    assert torch.equal(results[0]["keys"], results[1]["keys"])
+
+
+def test_two_processes_train_and_resume_to_the_same_bytes(images, tmp_path):
+    start_processes(pretrain, 2, False, config(images, tmp_path / "whole"), False)
+    (tmp_path / "resumed").mkdir()
+    shutil.copy(tmp_path / "whole" / "checkpoint_0000001.pth", tmp_path / "resumed")
+    (tmp_path / "resumed" / "last_checkpoint").write_text("checkpoint_0000001.pth")
+    start_processes(pretrain, 2, False, config(images, tmp_path / "resumed"), True)
+    whole, resumed = (load_checkpoint(last_checkpoint(tmp_path / name)) for name in ("whole", "resumed"))
+    assert whole["iteration"] == resumed["iteration"] == 3
+    assert whole["processes"] == len(whole["rng"]) == 2
+    for part in ("query", "key", "queue"):
+        assert all(torch.equal(tensor, resumed[part][name]) for name, tensor in whole[part].items())
+    log = (tmp_path / "whole" / "log.txt").read_text()
+    assert "2 process(es) on cpu" in log
+    assert "shuffling BN: each process embeds a random share" in log
+    records = [json.loads(line) for line in (tmp_path / "whole" / "metrics.json").read_text().splitlines()]
+    assert [record["iteration"] for record in records] == [1, 2, 3]
+
+
+def test_a_started_process_that_is_refused_says_why(images, tmp_path, capfd):
+    with pytest.raises(SystemExit) as caught:
+        start_processes(pretrain, 1, False, config("/no/such", tmp_path), False)
+    assert caught.value.code == 1
+    assert "error: data folder '/no/such' does not exist" in capfd.readouterr().err
