@@ -12,7 +12,7 @@ from clsa.configs.run_files import sha256_of_file
 
 from .architecture import Architecture, recognise_architecture
 from .backbone_file import SUFFIXES, Target, check_suffix, manifest_path, read_manifest, write_backbone
-from .proof import untrained_norms
+from .proof import check_values, untrained_norms
 from .safe_reading import read_file
 from .sources import flatten, recognise_layout, sort_keys
 
@@ -45,6 +45,7 @@ def convert(source: str | Path, destination: str | Path, target: Target, overwri
     layout = recognise_layout(flat, str(source))
     keys = sort_keys(flat, layout, str(source))
     architecture = recognise_architecture({**keys.trunk, **keys.left}, str(source))
+    check_values(keys.trunk, str(source))
     digest = sha256_of_file(source)
     earlier = read_manifest(source, digest) if layout.name in SUFFIXES else None  # SRC is a backbone file itself
     dropped = [{"rule": rule, "keys": names} for rule, names in keys.dropped.items()]

@@ -128,10 +128,11 @@ def _load_torch(file: Path | BinaryIO, origin: str, mmap: bool) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
-        asked_for = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if asked_for is None:
-            raise InputError(_damaged(origin, error)) from error
-        raise InputError(_refused(origin, f"asks to import {asked_for[1]} while it is read")) from error
+        # PyTorch's own text advises to read the file without care: only its facts are passed on
+        if asked_for := re.search(r"GLOBAL ([\w.]+)", str(error)):
+            raise InputError(_refused(origin, f"asks to import {asked_for[1]} while it is read")) from error
+        detail = re.search(r"WeightsUnpickler error: (.+)", str(error))
+        raise InputError(_damaged(origin, detail[1] if detail else "its pickle cannot be read")) from error
     except Exception as error:  # a damaged pickle may raise anything: KeyError, EOFError, RuntimeError, ...
         raise InputError(_damaged(origin, error)) from error
 
@@ -152,6 +153,6 @@ def _refused(origin: str | Path, reason: str) -> str:
     )
 
 
-def _damaged(origin: str | Path, error: Exception) -> str:
-    reason = " ".join(str(error).split())[:160] or type(error).__name__
-    return f"{origin} is truncated or damaged ({reason}). Fetch or write it again."
+def _damaged(origin: str | Path, reason: Exception | str) -> str:
+    text = " ".join(str(reason).split())[:160] or type(reason).__name__
+    return f"{origin} is truncated or damaged ({text}). Fetch or write it again."
