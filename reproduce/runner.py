@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from clsa.configs.command import InputError
 
@@ -26,6 +27,8 @@ POLL_SECONDS = 0.1
 #: How long a stage may take to die of its own accord before it is killed.
 GRACE_SECONDS = 15
 LAST_LINES = 15
+#: A command that is given again right after a kill meets the old stages while they die.
+LOCK_PATIENCE_SECONDS = 10
 
 
 class Process:
@@ -129,14 +132,23 @@ def lock(output: Path) -> Iterator[int]:
     """
     output.mkdir(parents=True, exist_ok=True)
     with open(output / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                f"another clsa-reproduce, or a stage that one started, is at work in {output}. "
-                "Wait for it or end it, or give another --output."
-            ) from None
+        deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+        while not _locked(file):
+            if time.monotonic() > deadline:
+                raise InputError(
+                    f"another clsa-reproduce, or a stage that one started, is at work in {output}. "
+                    "Wait for it or end it, or give another --output."
+                )
+            time.sleep(POLL_SECONDS)
         yield file.fileno()
+
+
+def _locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
