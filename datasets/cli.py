@@ -21,7 +21,7 @@ EPILOG = """examples:
 MINI_EPILOG = """sizes (images of ImageNet train / val, VOC07 trainval / test, VOC12 trainval, COCO train / val):
   tiny        60 / 20,        60 / 40,       40,      24 / 16      two seconds; for tests
   small   10,000 / 1,000,  1,200 / 1,200,   600,   1,000 / 300     about a minute on two cores
-  large   50,000 / 5,000,  6,000 / 6,000, 3,000,   5,000 / 1,500   at 320 pixels instead of 128
+  large   50,000 / 5,000,  6,000 / 6,000, 3,000,   5,000 / 1,500   320 pixels, not 128; some ten minutes
 
 An interrupted run leaves no world; one that stands already, of the same size and seed, is kept.
 

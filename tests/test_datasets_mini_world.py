@@ -48,6 +48,12 @@ def test_data_of_others_is_left_alone(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["thesis.tex"]
 
 
+def test_a_place_where_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file/mini cannot be written: .* choose another --root"):
+        render_world(tmp_path / "file" / "mini", "tiny", seed=0, workers=1)
+
+
 def test_a_killed_render_is_not_taken_for_a_world(tmp_path: Path) -> None:
     root = tmp_path / "mini"
     code = (

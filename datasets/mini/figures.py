@@ -46,7 +46,7 @@ def draw_figure(class_name: str, rng: np.random.Generator, side: int) -> np.ndar
     light = 1 + rng.uniform(-0.3, 0.3) * ramp[:, None] + rng.uniform(-0.25, 0.25) * ramp
     light += rng.uniform(0, 0.35) * (noise(rng, side, side, int(rng.choice([4, 8, 16, 32]))) - 0.5)
     figure[..., :3] *= light[..., None]
-    np.clip(figure[..., :3], 0, figure[..., 3:], out=figure[..., :3])
+    np.minimum(figure[..., :3], figure[..., 3:], out=figure[..., :3])
     return figure
 
 

@@ -62,25 +62,25 @@ def render_world(root: Path, size: str, seed: int, workers: int) -> bool:
     ``mini_world.json`` is written last. A killed process leaves that folder, which is nobody's and can be removed.
 
     Raises:
-        InputError: ``root`` holds another world, or anything else.
+        InputError: ``root`` holds another world, or anything else, or cannot be written.
     """
     if _stands(root, size, seed):
         return False
-    root.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{root.name}.partial-", dir=root.parent))
     try:
-        _render_into(partial, SIZES[size], seed, workers)
-        write_json(partial / MINI_WORLD_FILE, _record(size, seed))
-        umask = os.umask(0)
-        os.umask(umask)
-        partial.chmod(0o777 & ~umask)  # mkdtemp's folder is closed to others; the data need not be
+        root.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f"{root.name}.partial-", dir=root.parent))
         try:
+            _render_into(partial, SIZES[size], seed, workers)
+            write_json(partial / MINI_WORLD_FILE, _record(size, seed))
+            umask = os.umask(0)
+            os.umask(umask)
+            partial.chmod(0o777 & ~umask)  # mkdtemp's folder is closed to others; the data need not be
             partial.rename(root)
-        except OSError as error:
-            raise InputError(f"{root} cannot be created ({error.strerror}). Choose another --root.") from error
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise InputError(f"{root} cannot be written: {error}. Make room for it, or choose another --root.") from error
     return True
 
 
