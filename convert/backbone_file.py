@@ -206,6 +206,7 @@ def _read_back(content: bytes, path: Path) -> dict[str, torch.Tensor]:
 
 
 def read_manifest(path: Path, digest: str) -> dict[str, Any] | None:
+    """The manifest beside a file with SHA-256 ``digest``, None if there is none; it must describe these very bytes."""
     beside = manifest_path(path)
     if not beside.exists():
         return None
