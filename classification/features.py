@@ -71,7 +71,7 @@ def compute_features(
     """
     details: dict[str, Any] = {"features": cfg.KIND, "transform": _describe_transform(cfg)}
     device = choose_device(cfg.DEVICE)
-    network = nn.Identity()
+    network = nn.Identity().eval()
     if cfg.KIND == "backbone":
         backbone = read_backbone(weights, target="torchvision")
         network = build_frozen(backbone, device)

@@ -64,8 +64,8 @@ def run_probe(
     write_outcome(output, data, cfg, outcome)
     if details.get("not_converged"):
         log.warning(
-            f"{details['not_converged']} of {details['fits']} SVM fits stopped at liblinear's limit of 2000 "
-            "iterations, as the protocol has it; their scores count"
+            f"{details['not_converged']} of {details['fits']} SVM fits stopped at liblinear's limit of "
+            f"{svm.MAX_ITERATIONS} iterations, as the protocol has it; their scores count"
         )
     if outcome.undefined_classes:
         log.warning(f"no positive test image, left out of the means: {', '.join(outcome.undefined_classes)}")
@@ -89,6 +89,8 @@ def check_request(probe: str, cfg: CfgNode, weights: str | os.PathLike | None) -
         raise InputError(f"FEATURES.REESTIMATE_BN True needs a backbone, got features {kind}")
     if probe == "svm":
         svm.grid_of(cfg.SVM.GRID)
+        if cfg.SVM.SOLVER not in svm.SOLVERS:
+            raise InputError(f"SVM.SOLVER {cfg.SVM.SOLVER!r} is unknown. Give one of {', '.join(svm.SOLVERS)}.")
     else:
         linear.check_settings(cfg.LINEAR)
 
@@ -97,7 +99,7 @@ def protocol_id(probe: str, cfg: CfgNode) -> str:
     """``voc07-svm-<grid>`` or ``voc07-linear-paper``, with everything appended that departs from it."""
     defaults = get_cfg()
     if probe == "svm":
-        name = f"voc07-svm-{cfg.SVM.GRID}"
+        name = f"voc07-svm-{cfg.SVM.GRID}" + ("" if cfg.SVM.SOLVER == "dual" else f"-{cfg.SVM.SOLVER}")
     else:
         name = "voc07-linear-paper" if cfg.LINEAR == defaults.LINEAR else "voc07-linear-custom"
     if any(cfg.FEATURES[key] != defaults.FEATURES[key] for key in ("TRANSFORM", "RESIZE", "SIZE")):
@@ -118,6 +120,7 @@ def fit_svm(
         svm.normalise_rows(test_features),
         train.classes,
         costs,
+        cfg.SVM.SOLVER,
         cfg.SEED,
         cfg.SVM.JOBS,
     )
@@ -125,6 +128,7 @@ def fit_svm(
     return fitted.scores, {
         "normalisation": "row / (L2 norm + 1e-5)",
         "grid": {"name": cfg.SVM.GRID, "costs": list(costs)},
+        "solver": f"liblinear, {cfg.SVM.SOLVER}",
         "folds": f"{svm.FOLDS}, stratified, unshuffled; cost by scikit-learn's average precision",
         "best_cost": dict(zip(train.classes, fitted.costs, strict=True)),
         "cross_validated_ap": {

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from clsa.configs.command import InputError
 
 FOLDS = 3
+MAX_ITERATIONS = 2000  # where liblinear stops, converged or not
 
 _HALVES = tuple(0.5**power for power in range(4, 20))
 
@@ -29,9 +30,14 @@ GRIDS: dict[str, tuple[float, ...]] = {
     "fair18": (0.01, 0.1, *_HALVES),
     "vissl11": (0.01, 0.1, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 50.0, 100.0, 1000.0),
     "openselfsup19": (1.0, 10.0, 100.0, *_HALVES),
-    # ours, for the miniature world's few images: five costs around the ones that the larger grids choose there
-    "mini5": (0.1, 1.0, 10.0, 100.0, 1000.0),
+    # ours, for the miniature world's few images: its classes choose among all of these
+    "mini5": (0.01, 0.1, 1.0, 10.0, 100.0),
 }
+
+#: liblinear's two ways to the same minimum; the benchmarks use dual coordinate descent. On features that nearly agree
+#: in direction (a random ResNet-18's, 1200 images, C = 10) it took 28 times as long as the primal Newton method, and
+#: both reached the same objective to 7 digits.
+SOLVERS = ("dual", "primal")
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ def fit_and_score(
     test_features: np.ndarray,
     classes: Sequence[str],
     costs: Sequence[float],
+    solver: str = "dual",
     seed: int = 0,
     jobs: int = 1,
 ) -> SVMScores:
@@ -83,6 +90,7 @@ def fit_and_score(
     Args:
         train_features, test_features: (N, D), finite, normalised by :func:`normalise_rows`.
         train_labels: (N_train, K), 1 / -1 / 0.
+        solver: one of :data:`SOLVERS`. Both minimise the same function, to liblinear's tolerance.
         seed: of the order in which liblinear visits its coordinates.
         jobs: processes that share the classes, -1 for one a core. The result is the same for any number.
 
@@ -104,7 +112,8 @@ def fit_and_score(
     # whole process, so that the results of concurrent threads differ from run to run.
     with parallel_config(backend="loky", inner_max_num_threads=1):
         fits = Parallel(n_jobs=jobs, return_as="generator")(
-            delayed(_fit_class)(train_features, column, test_features, tuple(costs), seed) for column in targets.T
+            delayed(_fit_class)(train_features, column, test_features, tuple(costs), solver, seed)
+            for column in targets.T
         )
         by_class = list(tqdm(fits, total=len(classes), desc="SVM, classes", unit="class", leave=False))
     return SVMScores(
@@ -117,47 +126,44 @@ def fit_and_score(
 
 
 def _fit_class(
-    train: np.ndarray, target: np.ndarray, test: np.ndarray, costs: tuple[float, ...], seed: int
+    train: np.ndarray, target: np.ndarray, test: np.ndarray, costs: tuple[float, ...], solver: str, seed: int
 ) -> ClassFit:
     """``target`` (N_train,) of 1 and -1."""
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from sklearn.metrics import average_precision_score
+    from sklearn.model_selection import StratifiedKFold
 
-    folds = StratifiedKFold(FOLDS, shuffle=False)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        by_cost = [
-            cross_val_score(
-                _machine(cost, seed), train, target, cv=folds, scoring="average_precision", error_score="raise"
-            ).mean()
-            for cost in costs
-        ]
+    machines, by_fold = [], []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # counted below, and reported
+        for kept, held in StratifiedKFold(FOLDS, shuffle=False).split(train, target):
+            fold = [_machine(cost, solver, seed).fit(train[kept], target[kept]) for cost in costs]
+            scores = (machine.decision_function(train[held]) for machine in fold)
+            by_fold.append([average_precision_score(target[held], score) for score in scores])
+            machines += fold
+        by_cost = np.mean(by_fold, axis=0)
         best = int(np.argmax(by_cost))
-        machine = _machine(costs[best], seed).fit(train, target)
-    not_converged = [warning for warning in caught if issubclass(warning.category, ConvergenceWarning)]
-    for warning in caught:
-        if warning not in not_converged:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        machines.append(_machine(costs[best], solver, seed).fit(train, target))
     return ClassFit(
         cost=costs[best],
         cross_validated=float(by_cost[best]),
-        scores=machine.decision_function(test),
-        fits=FOLDS * len(costs) + 1,
-        not_converged=len(not_converged),
+        scores=machines[-1].decision_function(test),
+        fits=len(machines),
+        not_converged=sum(machine.n_iter_ >= MAX_ITERATIONS for machine in machines),
     )
 
 
-def _machine(cost: float, seed: int):
+def _machine(cost: float, solver: str, seed: int):
     from sklearn.svm import LinearSVC
 
     return LinearSVC(
         C=cost,
         penalty="l2",
         loss="squared_hinge",
-        dual=True,
+        dual=solver == "dual",
         class_weight={1: 2, -1: 1},
         tol=1e-4,
-        max_iter=2000,
+        max_iter=MAX_ITERATIONS,
         intercept_scaling=1.0,  # the bias is a weight like the others, and regularised with them
         random_state=seed,
     )
