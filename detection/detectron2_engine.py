@@ -18,8 +18,8 @@ from clsa.configs.command import InputError
 from clsa.configs.loading import find_config, load_config
 from clsa.convert.backbone_file import read_backbone
 
-from .dataset_dicts import find_source
-from .detection_result import evaluated_dataset, protocol_id
+from .detection_result import check_datasets, protocol_id
+from .detector_checkpoint import last_checkpoint
 from .load_weights import check_pixel_settings
 
 INSTALL_GUIDE = "https://detectron2.readthedocs.io/tutorials/install.html"
@@ -92,6 +92,11 @@ def check_config(cfg: CfgNode, args: argparse.Namespace) -> None:
     Raises:
         InputError: see the messages below; for the weights also those of ``read_backbone``.
     """
+    if args.num_machines > 1 and (args.num_gpus == 0 or args.dist_url == "auto"):
+        raise InputError(
+            f"--num-machines is {args.num_machines}: that needs GPUs, and --dist-url tcp://HOST:PORT of machine 0, the "
+            f"same on all of them; got --num-gpus {args.num_gpus} --dist-url {args.dist_url}."
+        )
     processes = args.num_gpus * args.num_machines
     if args.num_gpus > torch.cuda.device_count():
         raise InputError(
@@ -107,25 +112,14 @@ def check_config(cfg: CfgNode, args: argparse.Namespace) -> None:
             f"MODEL.RESNETS.DEPTH is {cfg.MODEL.RESNETS.DEPTH}, but detectron2's {cfg.MODEL.ROI_HEADS.NAME} builds its "
             "res5 of bottlenecks, which ResNet-18 and 34 do not have. Take an FPN config, or --engine torchvision."
         )
-    _check_datasets(cfg, needs_training_data=not args.eval_only)
+    check_datasets(cfg, needs_training_data=not args.eval_only)
+    checkpoint = last_checkpoint(cfg.OUTPUT_DIR) if args.resume else None
     if args.eval_only:
-        if not (cfg.MODEL.WEIGHTS or args.resume):
+        if not (cfg.MODEL.WEIGHTS or checkpoint):
             raise InputError(
                 "--eval-only needs a detector: give MODEL.WEIGHTS OUTPUT_DIR/model_final.pth of a finished run, or "
                 "--resume with its OUTPUT_DIR."
             )
-    elif cfg.MODEL.WEIGHTS:
+    elif cfg.MODEL.WEIGHTS and not checkpoint:
         read_backbone(cfg.MODEL.WEIGHTS, target="detectron2")
         check_pixel_settings(cfg)
-
-
-def _check_datasets(cfg: CfgNode, needs_training_data: bool) -> None:
-    if needs_training_data and not cfg.DATASETS.TRAIN:
-        raise InputError("DATASETS.TRAIN is empty: name what to train on, such as \"('coco_2017_train',)\".")
-    for name in (*cfg.DATASETS.TRAIN, evaluated_dataset(cfg)):
-        classes = len(find_source(name).class_names)
-        if classes != cfg.MODEL.ROI_HEADS.NUM_CLASSES:
-            raise InputError(
-                f"MODEL.ROI_HEADS.NUM_CLASSES is {cfg.MODEL.ROI_HEADS.NUM_CLASSES}, but {name} has {classes} classes: "
-                f"set it to {classes}."
-            )

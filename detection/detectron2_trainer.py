@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultTrainer, default_setup
 from detectron2.evaluation import DatasetEvaluator
@@ -26,6 +25,7 @@ from clsa.convert.backbone_file import read_backbone
 from . import extra_norm_head  # noqa: F401  (registers the head)
 from .dataset_dicts import data_root, find_source
 from .detection_result import evaluated_dataset, weights_record, write_detection_result
+from .detector_checkpoint import last_checkpoint
 from .detectron2_evaluators import build_evaluator, read_evaluation
 from .load_weights import verify_loaded
 
@@ -46,7 +46,7 @@ def run_in_each_process(cfg: CfgNode, protocol: str, args: argparse.Namespace) -
         _check_registered_place(name)
     if args.eval_only:
         model = Trainer.build_model(cfg)
-        path = _detector_path(cfg, args.resume)
+        path = (last_checkpoint(cfg.OUTPUT_DIR) if args.resume else None) or Path(cfg.MODEL.WEIGHTS)
         origin = load_detector(model, path)
         figures = Trainer.test(cfg, model)
         detector = {"file": str(path), "sha256": sha256_of_file(path)}
@@ -106,12 +106,11 @@ class Trainer(DefaultTrainer):
                 checkpoint that cannot be used.
         """
         logger = logging.getLogger("clsa")
-        goes_on = resume and self.checkpointer.has_checkpoint()
-        if goes_on:
-            # detectron2 would only warn about a checkpoint of another model.
-            load_detector(self.checkpointer.model, Path(self.checkpointer.get_checkpoint_file()))
+        checkpoint = last_checkpoint(self.cfg.OUTPUT_DIR) if resume else None
+        if checkpoint:
+            load_detector(self.checkpointer.model, checkpoint)  # detectron2 would only warn about one that does not fit
         super().resume_or_load(resume)
-        if goes_on:
+        if checkpoint:
             logger.info("continuing at iteration %d", self.start_iter)
         elif self.cfg.MODEL.WEIGHTS:
             backbone = read_backbone(self.cfg.MODEL.WEIGHTS, target="detectron2")
@@ -179,13 +178,6 @@ def load_detector(model: torch.nn.Module, path: Path) -> dict[str, Any]:
     trainer = content.get("trainer", {})
     origin = trainer.get("origin") or {"seed": None, "weights": weights_record(path), "verified": 0}
     return {**origin, "iterations": content.get("iteration", -1) + 1}
-
-
-def _detector_path(cfg: CfgNode, resume: bool) -> Path:
-    checkpoints = DetectionCheckpointer(torch.nn.Module(), cfg.OUTPUT_DIR)
-    if resume and checkpoints.has_checkpoint():
-        return Path(checkpoints.get_checkpoint_file())
-    return Path(cfg.MODEL.WEIGHTS)
 
 
 def _is_former_buffer(name: str) -> bool:
