@@ -52,10 +52,18 @@ class MaskHead(nn.Sequential):
         of_true_class = logits[torch.arange(len(logits), device=logits.device), classes]  # (R, M, M)
         return F.binary_cross_entropy_with_logits(of_true_class, targets.to(of_true_class))
 
-    def predict(self, features: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-        """(R, C, S, S) and (R,) -> (R, M, M), for each pixel the probability of lying on the object."""
+    def add_masks(self, features: torch.Tensor, detections: Sequence[dict[str, torch.Tensor]]) -> None:
+        """Give each image's detections ``masks`` (D, M, M): for each pixel the probability of lying on the object.
+
+        Args:
+            features: (R, C, S, S), of the detected boxes, image by image.
+            detections: for each image a dict with ``classes`` (D,).
+        """
         logits = self(features)
-        return logits[torch.arange(len(logits), device=logits.device), classes].sigmoid()
+        classes = torch.cat([d["classes"] for d in detections])
+        masks = logits[torch.arange(len(logits), device=logits.device), classes].sigmoid()
+        for detection, of_image in zip(detections, masks.split([len(d["classes"]) for d in detections]), strict=True):
+            detection["masks"] = of_image
 
 
 def mask_targets(samples: Samples, truth: Truth, side: int) -> torch.Tensor:

@@ -16,7 +16,7 @@ from .fpn import build_pyramid
 from .postprocess import to_original_image
 from .region_proposals import RegionProposals
 from .resnet_trunk import build_trunk
-from .roi_heads import Res5ROIHeads, ROIHeads, StandardROIHeads
+from .roi_heads import Res5ROIHeads, StandardROIHeads
 from .sample_proposals import Truth
 
 
@@ -32,7 +32,7 @@ class RCNN(nn.Module):
         cfg: CfgNode,
         backbone: nn.Module,
         proposals: RegionProposals,
-        roi_heads: ROIHeads,
+        roi_heads: Res5ROIHeads | StandardROIHeads,
         size_divisibility: int,
     ) -> None:
         super().__init__()

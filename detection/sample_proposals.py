@@ -45,6 +45,10 @@ class Samples:
     matches: torch.Tensor
     true_boxes: torch.Tensor
 
+    def select(self, keep: torch.Tensor) -> "Samples":
+        """Those for which ``keep`` (R,) is true."""
+        return Samples(self.boxes[keep], self.classes[keep], self.matches[keep], self.true_boxes[keep])
+
 
 @torch.no_grad()
 def sample_proposals(cfg: CfgNode, proposals: torch.Tensor, truth: Truth) -> Samples:

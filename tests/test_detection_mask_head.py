@@ -94,6 +94,7 @@ def test_predictions_are_probabilities_of_the_given_class() -> None:
     with torch.no_grad():
         head.predictor.weight.zero_()
         head.predictor.bias.copy_(torch.tensor([0.0, math.log(3), 0.0]))
-        masks = head.predict(torch.rand(2, 8, 7, 7), torch.tensor([1, 2]))
-    assert masks.shape == (2, 14, 14)
-    assert masks[:, 0, 0].tolist() == pytest.approx([0.75, 0.5])
+        detections = [{"classes": torch.tensor([1])}, {"classes": torch.tensor([2, 1])}]
+        head.add_masks(torch.rand(3, 8, 7, 7), detections)
+    assert detections[0]["masks"].shape == (1, 14, 14)
+    assert detections[1]["masks"][:, 0, 0].tolist() == pytest.approx([0.5, 0.75])
