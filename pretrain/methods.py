@@ -16,7 +16,6 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
-from .config import strong_view_count
 from .distributed import Process, gather
 from .key_queue import KeyQueue
 from .losses import batch_bank_logits, ddm_loss, entropy, info_nce_loss, positive_bank_logits, top1_percent
@@ -54,7 +53,6 @@ class MomentumContrast(nn.Module):
         self.temperature = cfg.LOSS.TEMPERATURE
         self.key_momentum = cfg.MODEL.KEY_MOMENTUM
         self.bank = cfg.LOSS.BANK
-        self.strong_views = strong_view_count(cfg)
         self.amp_dtype = getattr(torch, cfg.SOLVER.PRECISION)
 
     def forward(self, key_view: Tensor, weak_view: Tensor, strong_views: Sequence[Tensor], iteration: int) -> Step:

@@ -1,5 +1,6 @@
 """The training loop, Algorithm 1 of "Contrastive Learning with Stronger Augmentations"."""
 
+import contextlib
 import inspect
 import logging
 from typing import Any
@@ -84,7 +85,7 @@ def _train(state: TrainingState, paths: list[str], start: int, stop: int, max_it
     normalise = Normalise(process.device, cfg.MODEL.CHANNELS_LAST)
     files = MetricsFiles(cfg.OUTPUT_DIR, start) if process.is_main else None
     bar = tqdm(total=max_iter, initial=start, desc=cfg.METHOD, unit="step", disable=None if process.is_main else True)
-    with logging_redirect_tqdm([log]), bar:
+    with logging_redirect_tqdm([log]), bar, contextlib.closing(files) if files else contextlib.nullcontext():
         window = StepWindow(process)
         for iteration, views in enumerate(batches(cfg, paths, process, start, stop), start + 1):
             window.images_arrived()
@@ -117,8 +118,6 @@ def _train(state: TrainingState, paths: list[str], start: int, stop: int, max_it
                 content = state.checkpoint(iteration, len(paths))
                 if process.is_main:
                     log.info("wrote %s", save_checkpoint(cfg.OUTPUT_DIR, content, cfg.SOLVER.CHECKPOINT_KEEP))
-    if files:
-        files.close()
 
 
 def write_random_init(cfg: CfgNode, resume: bool) -> None:

@@ -13,20 +13,23 @@ from PIL import Image
 from clsa.configs.loading import load_config
 from clsa.pretrain.checkpointing import last_checkpoint, load_checkpoint
 from clsa.pretrain.config import get_cfg
-from clsa.pretrain.distributed import start_processes
+from clsa.pretrain.distributed import Process, start_processes
 from clsa.pretrain.key_queue import KeyQueue
+from clsa.pretrain.methods import MomentumContrast
 from clsa.pretrain.train import pretrain
 
-#: Run by torchrun: each process embeds and enqueues its share of what a single process would.
+#: Run by torchrun: each process embeds and enqueues its share of what a single process would, then both train.
 SHARE_OF_THE_WORK = """
 import sys
 import torch
+from clsa.configs.loading import load_config
 from clsa.pretrain.config import get_cfg
 from clsa.pretrain.distributed import gather, launch, mean_over_processes
 from clsa.pretrain.key_queue import KeyQueue
 from clsa.pretrain.methods import MomentumContrast
+from clsa.pretrain.train import pretrain
 
-def work(process, output):
+def work(process, output, overrides):
     torch.manual_seed(0)
     queue = KeyQueue(10, 3)
     for step in range(7):
@@ -40,9 +43,10 @@ def work(process, output):
     mean = mean_over_processes(torch.tensor([1.0 + process.rank]), process)
     torch.save({"queue": queue.state_dict(), "keys": step.batch_keys, "acc1_batch": step.acc1_batch,
                 "acc1_bank": step.acc1_bank, "mean": mean}, f"{output}/{process.rank}.pth")
+    pretrain(process, load_config(get_cfg(), None, overrides), False)
 
 if __name__ == "__main__":
-    launch(work, 0, sys.argv[1])
+    launch(work, 0, sys.argv[1], sys.argv[2:])
 """
 
 
@@ -56,29 +60,27 @@ def images(tmp_path_factory):
     return root
 
 
-def config(images, output, **settings):
+def overrides(images, output):
     keys = {"METHOD": "clsa_single", "DATA.TRAIN": images, "OUTPUT_DIR": output, "DATA.WORKERS": 0}
-    keys |= {
-        "MODEL.DEPTH": 18,
-        "MODEL.HEAD_HIDDEN": 8,
-        "LOSS.QUEUE_LENGTH": 10,
-        "WEAK.SIZE": 32,
-        "STRONG.SIZES": "(24,)",
-    }
+    keys |= {"MODEL.DEPTH": 18, "MODEL.HEAD_HIDDEN": 8, "LOSS.QUEUE_LENGTH": 10}
+    keys |= {"WEAK.SIZE": 32, "STRONG.SIZES": "(24,)"}
     keys |= {"SOLVER.BATCH_SIZE": 4, "SOLVER.MAX_ITER": 3, "SOLVER.LOG_PERIOD": 1, "SOLVER.CHECKPOINT_PERIOD": 1}
-    keys |= {key.replace("__", "."): value for key, value in settings.items()}
-    return load_config(get_cfg(), None, [str(word) for pair in keys.items() for word in pair])
+    return [str(word) for pair in keys.items() for word in pair]
 
 
-def test_keys_and_queue_under_torchrun_equal_those_of_one_process(tmp_path):
-    from clsa.pretrain.distributed import Process
-    from clsa.pretrain.methods import MomentumContrast
-
-    script = tmp_path / "share.py"
-    script.write_text(SHARE_OF_THE_WORK)
+@pytest.fixture(scope="module")
+def under_torchrun(images, tmp_path_factory):
+    """What the script left: 0.pth and 1.pth of the two processes, and the run that they trained in whole/."""
+    folder = tmp_path_factory.mktemp("torchrun")
+    (folder / "share.py").write_text(SHARE_OF_THE_WORK)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    subprocess.run([*command, str(script), str(tmp_path)], check=True, timeout=300)
-    results = [torch.load(tmp_path / f"{rank}.pth", weights_only=True) for rank in range(2)]
+    command += [folder / "share.py", folder, *overrides(images, folder / "whole")]
+    subprocess.run([str(word) for word in command], check=True, timeout=300)
+    return folder
+
+
+def test_keys_and_queue_equal_those_of_one_process(under_torchrun):
+    results = [torch.load(under_torchrun / f"{rank}.pth", weights_only=True) for rank in range(2)]
 
     torch.manual_seed(0)
     queue = KeyQueue(10, 3)
@@ -97,26 +99,25 @@ def test_keys_and_queue_under_torchrun_equal_those_of_one_process(tmp_path):
     assert torch.equal(results[0]["keys"], results[1]["keys"])
 
 
-def test_two_processes_train_and_resume_to_the_same_bytes(images, tmp_path):
-    start_processes(pretrain, 2, False, config(images, tmp_path / "whole"), False)
-    (tmp_path / "resumed").mkdir()
-    shutil.copy(tmp_path / "whole" / "checkpoint_0000001.pth", tmp_path / "resumed")
-    (tmp_path / "resumed" / "last_checkpoint").write_text("checkpoint_0000001.pth")
-    start_processes(pretrain, 2, False, config(images, tmp_path / "resumed"), True)
-    whole, resumed = (load_checkpoint(last_checkpoint(tmp_path / name)) for name in ("whole", "resumed"))
+def test_a_run_of_two_processes_resumes_to_the_same_bytes(images, under_torchrun, tmp_path):
+    shutil.copy(under_torchrun / "whole" / "checkpoint_0000001.pth", tmp_path)
+    (tmp_path / "last_checkpoint").write_text("checkpoint_0000001.pth")
+    start_processes(pretrain, 2, False, load_config(get_cfg(), None, overrides(images, tmp_path)), True)
+    whole, resumed = (load_checkpoint(last_checkpoint(folder)) for folder in (under_torchrun / "whole", tmp_path))
     assert whole["iteration"] == resumed["iteration"] == 3
     assert whole["processes"] == len(whole["rng"]) == 2
     for part in ("query", "key", "queue"):
         assert all(torch.equal(tensor, resumed[part][name]) for name, tensor in whole[part].items())
-    log = (tmp_path / "whole" / "log.txt").read_text()
+    log = (under_torchrun / "whole" / "log.txt").read_text()
     assert "2 process(es) on cpu" in log
     assert "shuffling BN: each process embeds a random share" in log
-    records = [json.loads(line) for line in (tmp_path / "whole" / "metrics.json").read_text().splitlines()]
+    lines = (under_torchrun / "whole" / "metrics.json").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
     assert [record["iteration"] for record in records] == [1, 2, 3]
 
 
-def test_a_started_process_that_is_refused_says_why(images, tmp_path, capfd):
+def test_a_started_process_that_is_refused_says_why(tmp_path, capfd):
     with pytest.raises(SystemExit) as caught:
-        start_processes(pretrain, 1, False, config("/no/such", tmp_path), False)
+        start_processes(pretrain, 1, False, load_config(get_cfg(), None, overrides("/no/such", tmp_path)), False)
     assert caught.value.code == 1
     assert "error: data folder '/no/such' does not exist" in capfd.readouterr().err
