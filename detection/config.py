@@ -298,6 +298,12 @@ def refuse_unsupported(cfg: CfgNode) -> None:
         _require(cfg, "MODEL.RESNETS.WIDTH_PER_GROUP", (64,), depth)
     else:
         _require(cfg, "MODEL.RESNETS.RES2_OUT_CHANNELS", (256,), f"with MODEL.RESNETS.DEPTH {cfg.MODEL.RESNETS.DEPTH}")
+    head = cfg.MODEL.ROI_BOX_HEAD
+    if backbone == "build_resnet_fpn_backbone" and head.NUM_CONV + head.NUM_FC == 0:
+        raise InputError(
+            "MODEL.ROI_BOX_HEAD.NUM_CONV and NUM_FC are both 0, a box head without layers: "
+            "set NUM_FC 2 (moco-2fc), or NUM_CONV 4 and NUM_FC 1 (infomin-4conv1fc)"
+        )
     _require_length(cfg, "MODEL.PIXEL_MEAN", (3,))
     _require_length(cfg, "MODEL.PIXEL_STD", (3,))
     _require_length(cfg, "MODEL.RPN.IOU_THRESHOLDS", (2,))

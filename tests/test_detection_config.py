@@ -65,6 +65,11 @@ def test_levels_must_have_equally_many_anchors() -> None:
         refuse_unsupported(load_config(get_cfg(), BASES[1], ["MODEL.ANCHOR_GENERATOR.SIZES", sizes]))
 
 
+def test_an_fpn_box_head_needs_layers() -> None:
+    with pytest.raises(InputError, match=r"NUM_CONV and NUM_FC are both 0.*set NUM_FC 2"):
+        refuse_unsupported(load_config(get_cfg(), BASES[1], ["MODEL.ROI_BOX_HEAD.NUM_FC", "0"]))
+
+
 def test_resnet_18_is_accepted_with_its_channels() -> None:
     overrides = ["MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64"]
     for base in BASES:
