@@ -1,11 +1,13 @@
 """The weak view T: random crop, colour jitter, grayscale, blur, flip, as in MoCo v2.
 
-Every view is a function of (image, generator): PIL image in, square PIL image out, all chance from the generator given.
-The crop is resampled straight to the view's size, so that everything after it touches few pixels.
+A view is called with (image, generator): PIL image in, square PIL image out, all chance from the generator. Views can
+be pickled, because a loader's workers may have to be started afresh. The crop is resampled straight to the view's size,
+so that everything after it touches few pixels.
 """
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from fvcore.common.config import CfgNode
@@ -21,28 +23,38 @@ View = Callable[[Image.Image, np.random.Generator], Image.Image]
 ASPECT = (3 / 4, 4 / 3)
 
 
+@dataclass(frozen=True)
+class WeakView:
+    """T: a crop and the weak operations, all as ``cfg.WEAK`` says."""
+
+    weak: CfgNode
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        image = random_crop(image, rng, self.weak.SIZE, self.weak.SCALE)
+        return weak_operations(image, rng, self.weak)
+
+
+@dataclass(frozen=True)
+class StrongView:
+    """S: a crop and the strong operations of ``cfg.STRONG``; with WEAK_FIRST the weak ones in between."""
+
+    size: int
+    scale: tuple[float, float]
+    strong: CfgNode
+    weak: CfgNode
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        image = random_crop(image, rng, self.size, self.scale)
+        if self.strong.WEAK_FIRST:
+            image = weak_operations(image, rng, self.weak)
+        return strong_operations(image, rng, self.strong.ROUNDS, self.strong.PROB)
+
+
 def build_views(cfg: CfgNode) -> list[View]:
-    """The views that the method uses and no others: the key's, the weak query's, then the strong ones.
-
-    ``random_init`` needs none, and gets MoCo v2's two.
-    """
-
-    def weak(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        image = random_crop(image, rng, cfg.WEAK.SIZE, cfg.WEAK.SCALE)
-        return weak_operations(image, rng, cfg.WEAK)
-
-    def strong(size: int, scale: tuple[float, float]) -> View:
-        def view(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-            image = random_crop(image, rng, size, scale)
-            if cfg.STRONG.WEAK_FIRST:
-                image = weak_operations(image, rng, cfg.WEAK)
-            return strong_operations(image, rng, cfg.STRONG.ROUNDS, cfg.STRONG.PROB)
-
-        return view
-
-    count = strong_view_count(cfg)
+    """The views that the method uses and no others: the key's, the weak query's, then the strong ones."""
+    weak, count = WeakView(cfg.WEAK), strong_view_count(cfg)
     sizes_and_scales = zip(cfg.STRONG.SIZES[:count], cfg.STRONG.SCALES[:count], strict=True)
-    return [weak, weak] + [strong(size, scale) for size, scale in sizes_and_scales]
+    return [weak, weak, *(StrongView(size, scale, cfg.STRONG, cfg.WEAK) for size, scale in sizes_and_scales)]
 
 
 def random_crop(image: Image.Image, rng: np.random.Generator, size: int, scale: tuple[float, float]) -> Image.Image:

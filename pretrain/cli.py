@@ -74,14 +74,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def convert(output_dir: Path, target: str) -> None:
-    """``clsa-convert`` on the run's last checkpoint, in a process of its own: stages hand each other files."""
+    """``clsa-convert`` on the run's last checkpoint, in a process of its own: stages hand each other files.
+
+    Replaces what this run converted earlier, for instance before it was resumed.
+    """
     source, destination = last_checkpoint(output_dir), output_dir / CONVERTED[target]
-    words = ["-m", "clsa.convert.cli", str(source), str(destination), "--to", target]
-    run = subprocess.run([sys.executable, *words])
+    words = [str(source), str(destination), "--to", target, "--overwrite"]
+    run = subprocess.run([sys.executable, "-m", "clsa.convert.cli", *words])
     if run.returncode:
         raise InputError(
             f"the conversion for {target} failed (exit code {run.returncode}); the training is complete. "
-            f"Repeat the conversion alone: clsa-convert {source} {destination} --to {target}"
+            f"Repeat the conversion alone: clsa-convert {' '.join(words)}"
         )
 
 

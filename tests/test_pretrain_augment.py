@@ -1,5 +1,7 @@
 """The views: sizes, ranges, operations, and chance that comes from the generator alone."""
 
+import pickle
+
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
@@ -31,7 +33,7 @@ def test_only_the_views_in_use_each_of_its_size(image, method, sizes):
     cfg.METHOD = method
     if method == "clsa_multi":
         cfg.STRONG.SIZES, cfg.STRONG.SCALES = (40, 24), ((0.2, 1.0), (0.1, 0.5))
-    views = build_views(cfg)
+    views = pickle.loads(pickle.dumps(build_views(cfg)))  # as for a worker that is started afresh
     made = [view(image, np.random.default_rng(number)) for number, view in enumerate(views)]
     assert [(view.size, view.mode) for view in made] == [((size, size), "RGB") for size in sizes]
 
