@@ -139,6 +139,7 @@ def _draw(truth: dict[int, Truth], detections: dict[str, dict[int, list[dict[str
                 ax.imshow(pixels)
                 ax.set_xticks([])
                 ax.set_yticks([])
+                ax.spines[:].set_visible(False)
             _draw_truth(axes[0], objects)
             for ax, by_image in zip(axes[1:], detections.values(), strict=True):
                 _draw_found(ax, objects, by_image[image])
@@ -155,7 +156,7 @@ def _aspect(file: Path) -> float:
 
 def _draw_truth(ax: Axes, truth: Truth) -> None:
     for box, small in zip(truth.boxes, truth.small, strict=True):
-        _rectangle(ax, box, FOUND if small else OBJECT, 2.0 if small else 0.9)
+        _rectangle(ax, box, FOUND if small else OBJECT, 1.8 if small else 0.9)
     ax.set_xlabel(f"{len(truth.small)} objects, {sum(truth.small)} small", fontsize=8)
 
 
@@ -163,7 +164,7 @@ def _draw_found(ax: Axes, truth: Truth, detections: Sequence[dict[str, Any]]) ->
     found = match(truth, detections)
     for detection, index in zip(detections, found, strict=True):
         small = index is not None and truth.small[index]
-        _rectangle(ax, detection["bbox"], WRONG if index is None else FOUND, 2.0 if small else 1.1, index is None)
+        _rectangle(ax, detection["bbox"], WRONG if index is None else FOUND, 1.8 if small else 1.0, index is None)
     hits = [index for index in found if index is not None]
     ax.set_xlabel(f"{len(hits)} found, {sum(truth.small[i] for i in hits)} small", fontsize=8)
 

@@ -6,11 +6,18 @@ from .gather import Gathered
 from .methods import REFERENCE, look
 from .tables import Row, Table
 
+#: Percent: below it a detector has not begun to detect, and differences are those of a few lucky boxes.
+FLOOR = 1.0
+
 
 def findings(tables: Sequence[Table], gathered: Gathered) -> list[str]:
     """The count of measures won and lost, a sentence a table, then the caveats."""
-    sentences = [_sentence(table) for table in tables]
-    return _count(tables) + [sentence for sentence in sentences if sentence] + caveats(tables, gathered)
+    telling = [table for table in tables if not _says_nothing(table)]
+    sentences = [_sentence(table) for table in telling]
+    silent = [table.subject for table in tables if table not in telling]
+    if silent:
+        sentences.append(f"{', '.join(silent)}: every method is below {FLOOR:.0f}, too little to tell them apart.")
+    return _count(telling) + [sentence for sentence in sentences if sentence] + caveats(tables, gathered)
 
 
 def caveats(tables: Sequence[Table], gathered: Gathered) -> list[str]:
@@ -44,6 +51,8 @@ def _count(tables: Sequence[Table]) -> list[str]:
     for method in methods:
         pairs = [(table.row(method), table.row(REFERENCE)) for table in tables]
         points = [_points(a.values[0], b.values[0]) for a, b in pairs if a and b and _both(a, b)]
+        if not points:
+            continue
         above, below = sum(p > 0 for p in points), sum(p < 0 for p in points)
         level = f", level with it on {len(points) - above - below}" if above + below < len(points) else ""
         said.append(
@@ -69,6 +78,10 @@ def _sentence(table: Table) -> str:
             f"({floor.values[0]:.1f}), the strongest without pretraining"
         )
     return f"{table.subject}: {'; '.join(parts)}." if parts else ""
+
+
+def _says_nothing(table: Table) -> bool:
+    return all(row.values[0] is None or row.values[0] < FLOOR for row in table.rows)
 
 
 def _challengers(table: Table) -> list[Row]:

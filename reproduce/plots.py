@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .gather import Gathered
 from .methods import look
@@ -172,6 +173,7 @@ def _draw_curve(gathered: Gathered, key: str, title: str, axis: str, theme: Them
             if key == "loss_ddm":
                 ax.plot(*pretraining.series("ddm_target_entropy"), ":", color=drawn["color"], linewidth=1.4)
         ax.set(title=title, xlabel="iteration", ylabel=axis)
+        ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         if axis.endswith("%"):
             ax.set_ylim(0, None)
         ax.grid(axis="y")
@@ -188,12 +190,19 @@ def _draw_methods(table: Table, title: str, theme: Theme) -> Figure:
             style = look(row.method)
             if row.method == "chance":
                 ax.axvline(row.values[0], color=theme.muted, linestyle=":", linewidth=1.4)
-            ax.plot(row.values[0], y, style.marker, color=color(row.method, theme), markersize=8, markeredgewidth=2)
+            ax.plot(
+                row.values[0],
+                y,
+                style.marker,
+                color=color(row.method, theme),
+                markersize=8,
+                markeredgewidth=2,
+                clip_on=False,
+            )
             ax.annotate(f"{row.values[0]:.1f}", (row.values[0], y), (9, 0), textcoords="offset points", va="center")
         ax.set_yticks(range(len(rows)), [row.label for row in rows])
         ax.set_ylim(-0.6, len(rows) - 0.4)
-        top = max((row.values[0] for row in rows), default=0) or 1
-        ax.set_xlim(0, 1.18 * top)
+        ax.set_xlim(0, 1.18 * max(1, *(row.values[0] for row in rows)))
         ax.set_xlabel(f"{_set(table.columns[0].label)}, %")
         ax.grid(axis="x")
         figure.suptitle(_set(title), x=0.01, ha="left", fontsize=11, fontweight="bold")

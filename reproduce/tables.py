@@ -87,9 +87,11 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
 
-    def best(self, column: int) -> float | None:
-        """The highest value of a column."""
-        return max((row.values[column] for row in self.rows if row.values[column] is not None), default=None)
+    def is_best(self, row: Row, column: int) -> bool:
+        """Whether the row has the highest value of a column, to the printed decimal, and not all rows have it."""
+        printed = [round(r.values[column], 1) for r in self.rows if r.values[column] is not None]
+        value = row.values[column]
+        return value is not None and round(value, 1) == max(printed) > min(printed)
 
     def row(self, method: str) -> Row | None:
         return next((row for row in self.rows if row.method == method), None)

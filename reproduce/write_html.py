@@ -76,8 +76,7 @@ def _table(table: Table) -> str:
     rows = []
     for row in table.rows:
         cells = "".join(
-            f"<td{' class=best' if value is not None and number(value) == number(table.best(i)) else ''}>"
-            f"{number(value)}</td>"
+            f"<td{' class=best' if table.is_best(row, i) else ''}>{number(value)}</td>"
             for i, value in enumerate(row.values)
         )
         rows.append(f"<tr class='{row.kind}'><th scope='row'>{escape(row.label)}</th>{cells}</tr>")

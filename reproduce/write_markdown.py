@@ -43,8 +43,7 @@ def _table(table: Table) -> str:
     for row in table.rows:
         cells = []
         for i, value in enumerate(row.values):
-            best = value is not None and number(value) == number(table.best(i))
-            cells.append(f"**{number(value)}**" if best else number(value))
+            cells.append(f"**{number(value)}**" if table.is_best(row, i) else number(value))
         rows.append([row.label, *cells])
     return _pipe(["", *map(_heading, table.columns)], rows)
 

@@ -257,6 +257,15 @@ def test_a_report_that_stands_is_not_written_again(run, cfg, tmp_path_factory) -
     assert (moved / "plots" / "detections.png").is_file()
 
 
+def test_detectors_that_detect_nothing_are_not_ranked(tmp_path) -> None:
+    for method, value in (("random_init", 0.0), ("moco_v2", 0.2), ("clsa_single", 0.9)):
+        put_coco(tmp_path / method / "detect" / "coco", {"bbox/AP": value})
+    gathered = gather(tmp_path, METHODS)
+    said = findings(build_tables(gathered), gathered)
+    assert said[0] == "COCO AP (boxes): every method is below 1, too little to tell them apart."
+    assert not any("CLSA-Single" in sentence for sentence in said)
+
+
 def test_unequal_lengths_are_said(run) -> None:
     with open(run / "moco_v2" / "pretrain" / "metrics.json", "a") as file:
         file.write('\n{"iteration": 9}')
