@@ -35,8 +35,8 @@ examples:
   clsa-reproduce --only classify,report                   once pretraining stands
   clsa-reproduce --plan                                   print the commands, run nothing
   clsa-reproduce --output runs/seed1 SEED 1               another seed
-  clsa-reproduce JOBS 2                                   two stages side by side, half of the cores each
-  clsa-reproduce METHODS "['moco_v2', 'clsa_single']" PRETRAIN.OVERRIDES "['SOLVER.BASE_LR', 0.05]"
+  clsa-reproduce JOBS 1                                   one stage at a time, on all cores
+  clsa-reproduce METHODS "['moco_v2', 'clsa_single']" PRETRAIN.OVERRIDES "['SOLVER.LR', 0.05]"
 """
 
 
