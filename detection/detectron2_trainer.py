@@ -57,6 +57,7 @@ def run_in_each_process(cfg: CfgNode, protocol: str, args: argparse.Namespace) -
         figures = trainer.train()
         model, origin, detector = trainer.model, trainer.origin, None
         seconds = trainer.seconds()
+        cfg = trainer.cfg  # with SOLVER.REFERENCE_WORLD_SIZE detectron2 has scaled it to the number of GPUs
     if comm.is_main_process():
         write_detection_result(
             cfg.OUTPUT_DIR,

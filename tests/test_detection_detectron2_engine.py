@@ -252,7 +252,6 @@ def test_weights_that_detectron2_drops_without_an_error_stop_the_run(mini_root, 
 @pytest.fixture(scope="module")
 def detector(folder):
     """Builds the C4 detector of detectron2, freshly initialised."""
-    pytest.importorskip("detectron2", reason="detectron2 is not installed")
     from detectron2.config import get_cfg
     from detectron2.modeling import build_model
 
@@ -264,6 +263,7 @@ def detector(folder):
     return lambda: build_model(cfg)
 
 
+@needs_detectron2
 @pytest.mark.parametrize(
     ("broken", "disagree"),
     [
@@ -373,12 +373,12 @@ def test_each_of_the_four_pixel_settings_is_checked(folder, mini_root, monkeypat
         run(arguments(folder / "voc.yaml", "MODEL.WEIGHTS", weights, key, value))
 
 
+@needs_detectron2
 class TestDetectorCheckpoints:
     """``load_detector``: a whole detector or an error."""
 
     @pytest.fixture
     def load(self):
-        pytest.importorskip("detectron2", reason="detectron2 is not installed")
         from clsa.detection.detectron2_trainer import load_detector
 
         return load_detector
