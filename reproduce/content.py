@@ -120,11 +120,6 @@ def duration_table(durations: Sequence[Duration]) -> tuple[list[str], list[tuple
     return columns, [(look(m).label, [taken.get((m, column), "") for column in columns]) for m in methods]
 
 
-def number(value: float | None) -> str:
-    """One decimal; a dash where it was not measured."""
-    return "–" if value is None else f"{value:.1f}"
-
-
 def published_values(entry: Published) -> str:
     """``"AP50 82.4 ± 0.2, AP 57.0 ± 0.2"``."""
     parts = []

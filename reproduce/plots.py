@@ -199,7 +199,7 @@ def _draw_methods(table: Table, title: str, theme: Theme) -> Figure:
                 markeredgewidth=2,
                 clip_on=False,
             )
-            ax.annotate(f"{row.values[0]:.1f}", (row.values[0], y), (9, 0), textcoords="offset points", va="center")
+            ax.annotate(table.printed(row, 0), (row.values[0], y), (9, 0), textcoords="offset points", va="center")
         ax.set_yticks(range(len(rows)), [row.label for row in rows])
         ax.set_ylim(-0.6, len(rows) - 0.4)
         ax.set_xlim(0, 1.18 * max(1, *(row.values[0] for row in rows)))

@@ -87,11 +87,21 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
 
-    def is_best(self, row: Row, column: int) -> bool:
-        """Whether the row has the highest value of a column, to the printed decimal, and not all rows have it."""
-        printed = [round(r.values[column], 1) for r in self.rows if r.values[column] is not None]
+    @property
+    def decimals(self) -> int:
+        """One, as the papers print; two where a headline below 1 would leave nothing to read."""
+        return 1 if max((row.values[0] or 0 for row in self.rows), default=0) >= 1 else 2
+
+    def printed(self, row: Row, column: int) -> str:
+        """A value as every format prints it; a dash where it was not measured or is not defined."""
         value = row.values[column]
-        return value is not None and round(value, 1) == max(printed) > min(printed)
+        return "–" if value is None else f"{value:.{self.decimals}f}"
+
+    def is_best(self, row: Row, column: int) -> bool:
+        """Whether the row has the highest value of a column, as printed, and not all rows have it."""
+        printed = [round(r.values[column], self.decimals) for r in self.rows if r.values[column] is not None]
+        value = row.values[column]
+        return value is not None and round(value, self.decimals) == max(printed) > min(printed)
 
     def row(self, method: str) -> Row | None:
         return next((row for row in self.rows if row.method == method), None)

@@ -10,7 +10,6 @@ from .content import (
     NOT_COMPARABLE,
     Content,
     duration_table,
-    number,
     published_by_protocol,
     published_method,
     published_source,
@@ -76,8 +75,8 @@ def _table(table: Table) -> str:
     rows = []
     for row in table.rows:
         cells = "".join(
-            f"<td{' class=best' if table.is_best(row, i) else ''}>{number(value)}</td>"
-            for i, value in enumerate(row.values)
+            f"<td{' class=best' if table.is_best(row, i) else ''}>{table.printed(row, i)}</td>"
+            for i in range(len(columns))
         )
         rows.append(f"<tr class='{row.kind}'><th scope='row'>{escape(row.label)}</th>{cells}</tr>")
     return (

@@ -6,7 +6,6 @@ from .content import (
     NOT_COMPARABLE,
     Content,
     duration_table,
-    number,
     published_by_protocol,
     published_method,
     published_source,
@@ -42,8 +41,9 @@ def _table(table: Table) -> str:
     rows = []
     for row in table.rows:
         cells = []
-        for i, value in enumerate(row.values):
-            cells.append(f"**{number(value)}**" if table.is_best(row, i) else number(value))
+        for i in range(len(table.columns)):
+            printed = table.printed(row, i)
+            cells.append(f"**{printed}**" if table.is_best(row, i) else printed)
         rows.append([row.label, *cells])
     return _pipe(["", *map(_heading, table.columns)], rows)
 

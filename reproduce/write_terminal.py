@@ -2,7 +2,7 @@
 
 import shutil
 
-from .content import Content, number
+from .content import Content
 from .tables import Table
 
 
@@ -34,6 +34,6 @@ def _table_lines(table: Table, width: int) -> list[str]:
             lines.append(f"    {'':<{name_width}}{labels}")
             for row in table.rows:
                 if any(row.values[i] is not None for i in mine):
-                    values = "".join(number(row.values[i]).rjust(column_width) for i in part)
+                    values = "".join(table.printed(row, i).rjust(column_width) for i in part)
                     lines.append(f"    {row.label:<{name_width}}{values}")
     return lines + [f"  {note}" for note in table.notes]

@@ -261,7 +261,9 @@ def test_detectors_that_detect_nothing_are_not_ranked(tmp_path) -> None:
     for method, value in (("random_init", 0.0), ("moco_v2", 0.2), ("clsa_single", 0.9)):
         put_coco(tmp_path / method / "detect" / "coco", {"bbox/AP": value})
     gathered = gather(tmp_path, METHODS)
-    said = findings(build_tables(gathered), gathered)
+    found = build_tables(gathered)
+    assert [found[0].printed(row, 0) for row in found[0].rows] == ["0.00", "0.20", "0.90"]
+    said = findings(found, gathered)
     assert said[0] == "COCO AP (boxes): every method is below 1, too little to tell them apart."
     assert not any("CLSA-Single" in sentence for sentence in said)
 
