@@ -67,9 +67,15 @@ def check_datasets(cfg: CfgNode, needs_training_data: bool) -> None:
 
 
 def weights_record(weights_path: str | os.PathLike | None) -> dict[str, Any]:
-    """File, SHA-256 and the manifest's ``source`` of backbone weights; ``{"file": None, "sha256": None}`` without."""
+    """File, SHA-256 and the manifest's ``source`` of backbone weights; ``{"file": None, "sha256": None}`` without.
+
+    Raises:
+        InputError: the file does not exist, or its manifest is damaged.
+    """
     if not weights_path:
         return {"file": None, "sha256": None}
+    if not Path(weights_path).is_file():
+        raise InputError(f"MODEL.WEIGHTS {weights_path} does not exist. Convert a checkpoint with clsa-convert.")
     manifest_path = Path(f"{weights_path}.json")
     source = None
     if manifest_path.is_file():

@@ -123,7 +123,7 @@ def first_state(cfg: CfgNode, resume: bool, eval_only: bool) -> dict[str, Any]:
         state = read_checkpoint(path)
         detector = {"file": str(path), "sha256": sha256_of_file(path)} if eval_only else None
         seconds = 0.0 if eval_only else state["seconds"]
-        logging.getLogger("clsa").info("continuing from %s, iteration %d", path, state["iteration"])
+        logging.getLogger("clsa").info("loaded %s, of iteration %d", path, state["iteration"])
         return {**state, "detector": detector, "seconds": seconds}
     seed = cfg.SEED if cfg.SEED >= 0 else processes.broadcast(int(np.random.SeedSequence().generate_state(1)[0]))
     return {

@@ -208,6 +208,7 @@ def test_an_infinite_loss_stops_with_its_parts(small):
         (("MODEL.ROI_HEADS.NUM_CLASSES", "80"), "has 20 classes: set it to 20"),
         (("MODEL.RESNETS.STRIDE_IN_1X1", "True"), "STRIDE_IN_1X1 is True"),
         (("MODEL.DEVICE", "cuda"), "PyTorch sees no GPU"),
+        (("MODEL.WEIGHTS", "nowhere.pth"), "MODEL.WEIGHTS nowhere.pth does not exist"),
     ],
 )
 def test_unusable_configs(small, overrides, message):
