@@ -6,8 +6,9 @@ The paper says: a linear layer on the frozen backbone, 100 epochs on trainval, S
 0.9, no weight decay, batch 256, the learning rate constant. It does not say:
 
 - the loss. Sigmoid cross entropy for each class, as in its public code; difficult images are absent ones. The code sums
-  it over a batch of 16, the mean over images and classes is taken here: a sum over 256 images steps far beyond the
-  curvature of the loss at this learning rate. ``LINEAR.LOSS_REDUCTION sum`` is there to try.
+  it over a batch of 16, the mean over images and classes is taken here: summed over 256 images it is too steep for this
+  learning rate (on a random ResNet-18's features it grew from 306 in the first epoch to 480 in the last; the mean fell
+  from 0.43 to 0.26). ``LINEAR.LOSS_REDUCTION sum`` is there to try.
 - the augmentation. There is none here, so that the features are computed once and an epoch costs milliseconds.
 - a normalisation of the features. None here.
 - where the layer begins. PyTorch's default, drawn from the seed.

@@ -134,7 +134,7 @@ def fit_svm(
         "cross_validated_ap": {
             name: round(100 * value, 4) for name, value in zip(train.classes, fitted.cross_validated, strict=True)
         },
-        "best_cost_at_the_grid's_edge": [n for n, c in zip(train.classes, fitted.costs, strict=True) if c in edges],
+        "best_cost_at_grid_edge": [n for n, c in zip(train.classes, fitted.costs, strict=True) if c in edges],
         "fits": fitted.fits,
         "not_converged": fitted.not_converged,
     }
