@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
         sub = probes.add_parser(
             name,
             help=summary,
-            description=f"{summary.capitalize()}, on frozen features of Pascal VOC 2007.\n\n{OUTPUT_FILES}",
+            description=f"{summary[0].upper()}{summary[1:]}, on frozen features of Pascal VOC 2007.\n\n{OUTPUT_FILES}",
             epilog=EXAMPLES[name],
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
