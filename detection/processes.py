@@ -41,8 +41,7 @@ def _child(rank: int, processes: int, port: int, function: Callable[..., Any], a
     try:
         function(*args)
     except InputError as error:
-        if rank == 0:
-            print(f"error: {error}", file=sys.stderr)
+        print(f"error in process {rank}: {error}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -57,7 +57,7 @@ def run(cfg: CfgNode, protocol: str, resume: bool = False, eval_only: bool = Fal
     refuse_unsupported(cfg)
     check_datasets(cfg, needs_training_data=not eval_only)
     device = processes.join_processes(cfg.MODEL.DEVICE)
-    _refuse_sync_bn_on_cpu(cfg, device)
+    refuse_sync_bn_on_cpu(cfg, device.type, processes.world_size())
     is_main = processes.rank() == 0
     logger = start_log(cfg.OUTPUT_DIR, is_main)
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
@@ -267,8 +267,13 @@ def estimate_bn_statistics(cfg: CfgNode, model: torch.nn.Module, records: list[d
     update_bn_stats(model, itertools.islice(batches, iterations), iterations)
 
 
-def _refuse_sync_bn_on_cpu(cfg: CfgNode, device: torch.device) -> None:
-    if processes.world_size() == 1 or device.type != "cpu":
+def refuse_sync_bn_on_cpu(cfg: CfgNode, device_type: str, world_size: int) -> None:
+    """PyTorch's SyncBN needs GPUs as soon as there are several processes.
+
+    Raises:
+        InputError: a norm of the config is SyncBN, and the processes run on the CPU.
+    """
+    if world_size == 1 or device_type != "cpu":
         return
     for node in (cfg.MODEL.RESNETS, cfg.MODEL.FPN, cfg.MODEL.ROI_BOX_HEAD, cfg.MODEL.ROI_MASK_HEAD):
         if node.NORM == "SyncBN":

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -15,7 +16,8 @@ from clsa.detection.config import get_cfg
 from clsa.detection.detection_result import protocol_id, weights_record
 from clsa.detection.detector_checkpoint import last_checkpoint, read_checkpoint, write_checkpoint
 from clsa.detection.metrics_log import MetricsLog, Window
-from clsa.detection.torchvision_engine import require_finite, run
+from clsa.detection.processes import launch
+from clsa.detection.torchvision_engine import refuse_sync_bn_on_cpu, require_finite, run
 
 #: The smallest detector that is still one: ResNet-18, images of 32 pixels, a handful of regions.
 SMALL = """
@@ -219,23 +221,41 @@ def test_unusable_configs(small, overrides, message):
 
 
 def test_two_processes_train_and_evaluate_together(small, tmp_path, mini_root):
-    """gloo on the CPU, by the command itself; and SyncBN there is refused."""
+    """gloo on the CPU, by the command itself."""
     command = [sys.executable, "-m", "clsa.detection.train_net", "--engine", "torchvision", "--num-gpus", "2"]
     command += ["--config-file", str(tmp_path / "small_voc.yaml"), "OUTPUT_DIR", str(tmp_path / "two")]
-    command += ["SOLVER.MAX_ITER", "2", "MODEL.RESNETS.NORM"]
+    command += ["SOLVER.MAX_ITER", "2", "MODEL.RESNETS.NORM", "naiveSyncBN"]
     small("unused")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "DETECTRON2_DATASETS": str(mini_root)}
-    done = subprocess.run([*command, "naiveSyncBN"], env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     result = read_result(tmp_path / "two" / "result.json")
     assert result["details"]["processes"] == 2
     assert result["protocol"] == "small-voc MODEL.RESNETS.NORM=naiveSyncBN SOLVER.MAX_ITER=2"
     assert len(metrics_of(tmp_path / "two")) == 2
     assert result["dataset"]["fingerprint"]["images"] == 40
-    refused = subprocess.run([*command, "SyncBN"], env=environment, capture_output=True, text=True)
-    assert refused.returncode == 1
-    assert "SyncBN, which several processes can only run on GPUs" in refused.stderr
-    assert "Traceback" not in refused.stderr
+
+
+def test_sync_bn_in_several_processes_needs_gpus(small):
+    cfg = small("x", "MODEL.RESNETS.NORM", "SyncBN")
+    refuse_sync_bn_on_cpu(cfg, "cpu", 1)
+    refuse_sync_bn_on_cpu(cfg, "cuda", 8)
+    with pytest.raises(InputError, match="SyncBN, which several processes can only run on GPUs"):
+        refuse_sync_bn_on_cpu(cfg, "cpu", 2)
+
+
+def test_a_failing_process_ends_the_command_with_one_sentence(capfd):
+    with pytest.raises(SystemExit):
+        launch(fail, 2)
+    error = capfd.readouterr().err
+    assert "error in process 1: no such thing" in error
+    assert "Traceback" not in error
+
+
+def fail():
+    if os.environ["RANK"] == "1":
+        raise InputError("no such thing")
+    time.sleep(60)  # ended by the other one's failure
 
 
 def test_checkpoints_are_read_without_trust(tmp_path):
