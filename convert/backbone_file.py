@@ -1,41 +1,32 @@
 """The backbone weights that the stages hand each other: one file, read and written here and nowhere else.
 
-- target ``"detectron2"``: ``.pkl``, ``{"model": {name: float32 array}, "__author__", "matching_heuristics": True}``,
-  which detectron2's checkpointer loads into C4 and FPN models;
-- target ``"torchvision"``: ``.pth`` or ``.safetensors``, a bare state dict in torchvision's names, without ``fc``.
-
-Beside a file stands its manifest ``<file>.json``: where the weights come from, what was dropped, the parity figures.
+What the files of each target hold is told in ``targets``. Beside a file stands its manifest ``<file>.json``: where the
+weights come from, what was dropped, the parity figures.
 """
 
-import io
 import json
-import re
+import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-import safetensors.torch
 import torch
 
 from clsa.configs.command import InputError
-from clsa.configs.run_files import atomic_write, sha256_of_file, versions, write_json
+from clsa.configs.run_files import sha256_of_file, versions, write_json
 
-from .architecture import COUNTER, build_trunk, first, recognise_architecture, trunk_shapes
+from .architecture import build_trunk, first, recognise_architecture, trunk_shapes
 from .names import detectron2_name, torchvision_name
-from .numpy_pickle import dump_arrays
 from .proof import check_values, forward_parity
-from .safe_reading import KIND_OF_SUFFIX, Kind, read_bytes, read_file
+from .safe_reading import read_file
+from .targets import TARGETS, TargetName, check_suffix, target_of, trunk_of, write_tensors
 
 __all__ = ["Backbone", "build_trunk", "detectron2_name", "read_backbone", "torchvision_name", "write_backbone"]
 
-Target = Literal["detectron2", "torchvision"]
-
 MANIFEST_VERSION = 1
-AUTHOR = "clsa-convert"  # any but "Caffe2", or detectron2 would rename the tensors once more
-SUFFIXES: dict[Target, tuple[str, ...]] = {"detectron2": (".pkl",), "torchvision": (".pth", ".safetensors")}
 
 
 @dataclass(frozen=True)
@@ -44,34 +35,42 @@ class Backbone:
 
     path: Path
     sha256: str
-    target: Target
+    target: TargetName
     depth: int
     width_per_group: int
     state: dict[str, torch.Tensor]
     manifest: dict[str, Any] | None
 
 
-def read_backbone(path: str | Path, target: Target | None = None) -> Backbone:
+def read_backbone(path: str | Path, target: TargetName | None = None) -> Backbone:
     """Read a backbone file, or a bare torchvision state dict, whose ``fc`` and BN counters are left aside.
 
     Args:
-        path: ``.pkl`` in detectron2's names, ``.pth`` or ``.safetensors`` in torchvision's.
-        target: whose names the file must have, where only one will do (detectron2 itself reads ``.pkl`` alone).
+        path: a file of any target. A file for timm is told as one for torchvision, whose names it has.
+        target: whose names the file must have, where only one will do.
 
     Raises:
         InputError: not a weights file, unsafe, damaged (see ``safe_reading``); a checkpoint that has to be converted
-            first, with the command that does it; the other target's file, likewise; tensors that are not exactly
+            first, with the command that does it; another target's file, likewise; tensors that are not exactly
             the trunk of a ResNet-18, 34, 50, 101 or 152; a manifest that belongs to other bytes.
     """
     path = Path(path)
     kind, content = read_file(path)
-    found: Target = "detectron2" if kind == "pickle" else "torchvision"
+    found = target_of(content)
+    if found is None or (kind == "pickle" and found != "detectron2"):
+        raise InputError(_no_backbone(path, kind, content))
     if target not in (None, found):
         raise InputError(
             f"{path} holds a backbone in {found}'s names, need {target}'s. "
-            f"Convert it: clsa-convert {path} {path.with_suffix(SUFFIXES[target][0])} --to {target}"
+            f"Convert it: clsa-convert {path} {_beside(path, target)} --to {target}"
         )
-    state = _from_detectron2(content, path) if found == "detectron2" else _bare_trunk(content, path)
+    try:
+        state = trunk_of(content, found)
+    except InputError as error:
+        converted = path.with_name(f"{path.stem}_backbone{path.suffix}")
+        raise InputError(
+            f"{path} holds more than a backbone: {error}. Convert it: clsa-convert {path} {converted} --to {found}"
+        ) from error
     architecture = recognise_architecture(state, str(path))
     check_values(state, str(path))
     digest = sha256_of_file(path)
@@ -80,12 +79,12 @@ def read_backbone(path: str | Path, target: Target | None = None) -> Backbone:
 
 
 def write_backbone(
-    path: str | Path, state: Mapping[str, torch.Tensor], target: Target, manifest: Mapping[str, Any]
+    path: str | Path, state: Mapping[str, torch.Tensor], target: TargetName, manifest: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Prove, then write a backbone file and its manifest. What fails the proof leaves no file.
 
-    The bytes are made, read back, compared tensor by tensor and by a forward pass with ``state``, and only then given
-    their name.
+    The file is written in a temporary folder beside ``path``, read back, compared with ``state`` tensor by tensor and
+    by a forward pass, and only then given its name.
 
     Args:
         path: suffix as the target has it; an existing file is replaced.
@@ -106,103 +105,50 @@ def write_backbone(
     architecture = recognise_architecture(state, origin)
     check_values(state, origin)
     state = {name: _plain(state[name]) for name in trunk_shapes(architecture)}
-    content = _serialise(state, target, path.suffix)
-    written = _read_back(content, path)
-    renamed = {name: detectron2_name(name) if target == "detectron2" else name for name in state}
-    if written.keys() != set(renamed.values()) or not all(
-        torch.equal(written[new], state[old]) for old, new in renamed.items()
-    ):
-        raise InputError(f"{origin} does not read back as it was written; nothing was written")
-    parity = forward_parity(state, architecture, written, target)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        temporary = Path(folder) / path.name
+        write_tensors(temporary, state, target)
+        written = _read_back(temporary, state, target, origin)
+        parity = forward_parity(state, architecture, written, target)
+        digest = sha256_of_file(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
     complete = {
         "format_version": MANIFEST_VERSION,
         "target": target,
         "architecture": {"depth": architecture.depth, "width_per_group": architecture.width_per_group},
         "source": dict(manifest.get("source", {})),
-        "sha256": sha256(content).hexdigest(),
+        "sha256": digest,
+        "backbone_sha256": backbone_hash(state),
         "counts": {**manifest.get("counts", {}), "target": len(written)},
         "dropped": manifest.get("dropped", []),
         "parity": parity,
         "versions": versions(),
     }
-    with atomic_write(path) as file:
-        file.write(content)
     write_json(manifest_path(path), complete)
     return complete
+
+
+def backbone_hash(state: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of the weights themselves: equal for equal weights, whatever file, format and order they are stored in.
+
+    Args:
+        state: float32 tensors of a trunk in torchvision's names.
+    """
+    digest = sha256()
+    for name in sorted(state):
+        tensor = _plain(state[name])
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().astype("<f4", copy=False).data)
+    return digest.hexdigest()
 
 
 def manifest_path(path: str | Path) -> Path:
     """``backbone.pkl`` -> ``backbone.pkl.json``."""
     path = Path(path)
     return path.with_name(f"{path.name}.json")
-
-
-def check_suffix(path: str | Path, target: Target) -> None:
-    """Raise an ``InputError`` when the file name does not end as ``target``'s files do: readers go by the suffix."""
-    if target not in SUFFIXES:
-        raise InputError(f"unknown target {target!r}; choose one of {', '.join(SUFFIXES)}")
-    if Path(path).suffix not in SUFFIXES[target]:
-        raise InputError(f"{path}: a file for {target} must end in {' or '.join(SUFFIXES[target])}")
-
-
-def _from_detectron2(content: Any, path: Path) -> dict[str, torch.Tensor]:
-    """The trunk in torchvision's names from the content of a detectron2 ``.pkl``."""
-    model = content.get("model") if isinstance(content, dict) else None
-    if not model or not _maps_names_to(np.ndarray, model):
-        raise InputError(f'{path} is a pickle without the {{"model": {{name: array}}}} that detectron2 reads')
-    try:
-        return {torchvision_name(name): torch.from_numpy(array) for name, array in model.items()}
-    except InputError as error:
-        raise InputError(
-            f"{path} holds more than a backbone: {error}. "
-            f"Convert it: clsa-convert {path} {path.with_name(f'{path.stem}_backbone.pkl')} --to detectron2"
-        ) from error
-
-
-def _bare_trunk(content: Any, path: Path) -> dict[str, torch.Tensor]:
-    bare = _maps_names_to(torch.Tensor, content)
-    prefixed = bare and "conv1.weight" not in content and any(name.endswith(".conv1.weight") for name in content)
-    if not bare or prefixed:
-        held = first(content) if isinstance(content, dict) else type(content).__name__
-        converted = path.with_name(f"{path.name.split('.')[0]}_backbone.pth")
-        raise InputError(
-            f"{path} is a checkpoint, not a backbone file: it holds {held}. Convert it first: "
-            f"clsa-convert {path} {converted} --to torchvision"
-        )
-    return {name: tensor for name, tensor in content.items() if not re.fullmatch(rf"fc\..*|.*\.{COUNTER}", name)}
-
-
-def _maps_names_to(kind: type, content: Any) -> bool:
-    return isinstance(content, dict) and all(isinstance(k, str) and isinstance(v, kind) for k, v in content.items())
-
-
-def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor in row-major order, so that the same weights give the same bytes and, bit for bit, the same features.
-
-    ``contiguous()`` alone leaves a 1x1 kernel that was trained in channels_last with strides of that format, from which
-    PyTorch picks another convolution, with other rounding.
-    """
-    return tensor.detach().cpu().contiguous().flatten().view(tensor.shape)
-
-
-def _serialise(state: Mapping[str, torch.Tensor], target: Target, suffix: str) -> bytes:
-    if target == "detectron2":
-        arrays = {detectron2_name(name): tensor.numpy() for name, tensor in state.items()}
-        return dump_arrays({"model": arrays, "__author__": AUTHOR, "matching_heuristics": True})
-    if suffix == ".safetensors":
-        return safetensors.torch.save(dict(state), metadata={"format": "pt"})
-    buffer = io.BytesIO()
-    # clones: a tensor that views a larger storage would be saved with all of it
-    torch.save({name: tensor.clone() for name, tensor in state.items()}, buffer)
-    return buffer.getvalue()
-
-
-def _read_back(content: bytes, path: Path) -> dict[str, torch.Tensor]:
-    kind: Kind = KIND_OF_SUFFIX[path.suffix]
-    value = read_bytes(content, kind, str(path))
-    if kind != "pickle":
-        return value
-    return {name: torch.from_numpy(array) for name, array in value["model"].items()}
 
 
 def read_manifest(path: Path, digest: str) -> dict[str, Any] | None:
@@ -217,3 +163,40 @@ def read_manifest(path: Path, digest: str) -> dict[str, Any] | None:
     if not isinstance(manifest, dict) or manifest.get("sha256") != digest:
         raise InputError(f"{beside} describes other bytes than {path} holds. Convert again, or remove it.")
     return manifest
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in row-major order, so that the same weights give the same bytes and, bit for bit, the same features.
+
+    ``contiguous()`` alone leaves a 1x1 kernel that was trained in channels_last with strides of that format, from which
+    PyTorch picks another convolution, with other rounding.
+    """
+    return tensor.detach().cpu().contiguous().flatten().view(tensor.shape)
+
+
+def _read_back(
+    path: Path, state: Mapping[str, torch.Tensor], target: TargetName, origin: str
+) -> dict[str, torch.Tensor]:
+    """The tensors of a written file, in the target's names; an ``InputError`` unless they are ``state``'s."""
+    _, content = read_file(path)
+    restored = trunk_of(content, target)
+    if restored.keys() != state.keys() or not all(torch.equal(restored[name], state[name]) for name in state):
+        raise InputError(f"{origin} does not read back as it was written; nothing was written")
+    return {TARGETS[target].rename(name): tensor for name, tensor in restored.items()}
+
+
+def _beside(path: Path, target: TargetName) -> Path:
+    """A name for ``path`` converted for ``target``."""
+    beside = path.with_suffix(TARGETS[target].suffixes[0])
+    return beside if beside != path else path.with_name(f"{path.stem}_{target}{path.suffix}")
+
+
+def _no_backbone(path: Path, kind: str, content: Any) -> str:
+    if kind == "pickle":
+        return f'{path} is a pickle without the {{"model": {{name: array}}}} that detectron2 reads'
+    held = first(content) if isinstance(content, Mapping) else type(content).__name__
+    converted = path.with_name(f"{path.name.split('.')[0]}_backbone.pth")
+    return (
+        f"{path} is a checkpoint, not a backbone file: it holds {held}. Convert it first: "
+        f"clsa-convert {path} {converted} --to torchvision"
+    )

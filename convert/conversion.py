@@ -1,6 +1,6 @@
 """One checkpoint into one backbone file: complete and proven, or refused."""
 
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,16 @@ from clsa.configs.command import InputError
 from clsa.configs.run_files import sha256_of_file
 
 from .architecture import Architecture, recognise_architecture
-from .backbone_file import SUFFIXES, Target, check_suffix, manifest_path, read_manifest, write_backbone
+from .backbone_file import manifest_path, read_manifest, write_backbone
+from .layouts.layout import Layout
 from .proof import check_values, untrained_norms
 from .safe_reading import read_file
-from .sources import flatten, recognise_layout, sort_keys
+from .sources import SortedKeys, flatten, networks_differ, recognise_layout, sort_keys
+from .targets import TARGETS, TargetName, check_suffix
+from .training_record import progress
+
+#: Narrower than float32, and exact in it.
+HALVES = (torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -26,13 +32,20 @@ class Conversion:
     warnings: list[str]
 
 
-def convert(source: str | Path, destination: str | Path, target: Target, overwrite: bool = False) -> Conversion:
+def convert(
+    source: str | Path,
+    destination: str | Path,
+    target: TargetName,
+    overwrite: bool = False,
+    layout: str | None = None,
+) -> Conversion:
     """Convert a checkpoint into ``destination`` and its manifest ``<destination>.json``.
 
     Args:
-        source: our checkpoint, MoCo's or CLSA's, a bare torchvision state dict, or a detectron2 ``.pkl``.
-        destination: ``.pkl`` for detectron2, ``.pth`` or ``.safetensors`` for torchvision.
+        source: a checkpoint in one of ``sources.LAYOUTS``, or the file of any target.
+        destination: its suffix as ``targets`` has it.
         overwrite: replace an existing destination.
+        layout: the name of the source's layout, where it is not to be recognised from the keys.
 
     Raises:
         InputError: anything that keeps the result from being complete, proven and new. No file is written then.
@@ -42,33 +55,63 @@ def convert(source: str | Path, destination: str | Path, target: Target, overwri
     _check_free(source, destination, overwrite)
     _, content = read_file(source)
     flat = flatten(content, str(source))
-    layout = recognise_layout(flat, str(source))
-    keys = sort_keys(flat, layout, str(source))
-    architecture = recognise_architecture({**keys.trunk, **keys.left}, str(source))
-    check_values(keys.trunk, str(source))
+    recognised = recognise_layout(flat, str(source), layout)
+    keys = sort_keys(flat, recognised, str(source))
+    architecture, trunk = complete_trunk(keys, str(source))
     digest = sha256_of_file(source)
-    earlier = read_manifest(source, digest) if layout.name in SUFFIXES else None  # SRC is a backbone file itself
+    earlier = read_manifest(source, digest) if recognised.name in TARGETS else None  # SRC is a backbone file itself
     dropped = [{"rule": rule, "keys": names} for rule, names in keys.dropped.items()]
     manifest = write_backbone(
         destination,
-        keys.trunk,
+        trunk,
         target,
         {
             "source": {
                 "file": str(source),
                 "sha256": digest,
-                "format": layout.name,
-                **_origin(content, earlier),
+                "format": recognised.name,
+                "network": recognised.taken,
+                **progress(content, earlier),
             },
             "counts": {
                 "source": len(flat),
-                "used": len(keys.trunk),
+                "used": len(trunk),
                 "dropped": sum(len(rule["keys"]) for rule in dropped),
             },
             "dropped": dropped,
         },
     )
-    return Conversion(architecture, manifest, _warnings(keys.trunk))
+    return Conversion(architecture, manifest, warnings(keys, recognised))
+
+
+def complete_trunk(keys: SortedKeys, origin: str) -> tuple[Architecture, dict[str, torch.Tensor]]:
+    """The architecture and the float32 tensors of a trunk that is complete, sound, and all that was left over.
+
+    Raises:
+        InputError: a tensor that is missing, too many, of another shape or type, not finite; a key without a place.
+    """
+    architecture = recognise_architecture({**keys.trunk, **keys.left}, origin)
+    trunk = {name: tensor.float() if tensor.dtype in HALVES else tensor for name, tensor in keys.trunk.items()}
+    check_values(trunk, origin)
+    return architecture, trunk
+
+
+def warnings(keys: SortedKeys, layout: Layout) -> list[str]:
+    """What the user must know of the weights that were taken, a sentence each."""
+    found = []
+    initial, norms = untrained_norms(keys.trunk)
+    if initial:
+        found.append(
+            f"the weights look untrained: {initial} of {norms} batch norms hold mean 0 and variance 1, as they begin"
+        )
+    if networks_differ(keys):
+        rule = next(rule for rule, names in keys.dropped.items() if any(re.match(layout.other, n) for n in names))
+        found.append(
+            f"the checkpoint holds two networks and their weights differ: took the {layout.taken}, dropped the {rule}"
+        )
+    if halves := sum(tensor.dtype in HALVES for tensor in keys.trunk.values()):
+        found.append(f"{halves} tensors are stored in half precision; they were widened to float32, which is exact")
+    return found
 
 
 def _check_free(source: Path, destination: Path, overwrite: bool) -> None:
@@ -77,17 +120,3 @@ def _check_free(source: Path, destination: Path, overwrite: bool) -> None:
     taken = next((path for path in (destination, manifest_path(destination)) if path.exists()), None)
     if taken is not None and not overwrite:
         raise InputError(f"{taken} exists. Give another name, or --overwrite to replace it.")
-
-
-def _origin(content: Mapping[str, Any], manifest: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What is known of the training: from the checkpoint, or from the manifest of a file that was converted before."""
-    known = manifest["source"] if manifest else content
-    found = {key: known.get(key) for key in ("method", "iteration", "epoch")}
-    return {key: value if isinstance(value, (str, int)) else None for key, value in found.items()}
-
-
-def _warnings(trunk: Mapping[str, torch.Tensor]) -> list[str]:
-    initial, norms = untrained_norms(trunk)
-    if not initial:
-        return []
-    return [f"the weights look untrained: {initial} of {norms} batch norms hold mean 0 and variance 1, as they begin"]

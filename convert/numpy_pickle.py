@@ -8,7 +8,6 @@ Writing. NumPy 2 names ``numpy._core`` in its pickles, which NumPy before 1.26 d
 detectron2 are that old. The pickles written here name ``numpy.ndarray`` and ``numpy.dtype`` alone.
 """
 
-import io
 import pickle
 from collections import OrderedDict
 from typing import Any, BinaryIO
@@ -20,11 +19,11 @@ class Refused(pickle.UnpicklingError):
     """The pickle holds or wants something else than arrays of numbers and plain containers; the message says what."""
 
 
-def dump_arrays(value: Any) -> bytes:
-    """Pickle containers of arrays so that NumPy 1 and 2, and :func:`load_arrays`, read it."""
-    buffer = io.BytesIO()
-    _ArrayPickler(buffer, protocol=4).dump(value)
-    return buffer.getvalue()
+def dump_arrays(value: Any, file: BinaryIO) -> None:
+    """Pickle containers of arrays into ``file`` so that NumPy 1 and 2, and :func:`load_arrays`, read it."""
+    pickler = _ArrayPickler(file, protocol=4)
+    pickler.fast = True  # no memo, which would keep a copy of every array until the end
+    pickler.dump(value)
 
 
 def load_arrays(file: BinaryIO) -> Any:
@@ -35,7 +34,7 @@ def load_arrays(file: BinaryIO) -> Any:
         Exception: of any kind, when the pickle is damaged.
     """
     value = _ArrayUnpickler(file, encoding="latin1").load()  # latin1: arrays pickled by Python 2
-    return _unwrap(value, {})
+    return unwrap(value, {})
 
 
 class _ArrayPickler(pickle.Pickler):
@@ -69,19 +68,34 @@ class _PickledArray:
     """Stands in for ``numpy.ndarray``: its constructor's arguments are placeholders, the content is in the state."""
 
     def __init__(self, *placeholders: Any):
-        self.value: np.ndarray | None = None
+        self.state: tuple | None = None
+        self.array: np.ndarray | None = None
 
     def __setstate__(self, state: tuple) -> None:
         _, shape, dtype, is_fortran, content = state
-        self.value = _frombuffer(content, dtype, shape, "F" if is_fortran else "C")
+        self.state = (content, dtype, shape, "F" if is_fortran else "C")
+
+    def resolve(self) -> np.ndarray:
+        """The array, a copy that may be written to; the pickled bytes are let go of, so that memory holds them once."""
+        if self.array is None:
+            if self.state is None:
+                raise pickle.UnpicklingError("an array without content")
+            self.array, self.state = _numbers(*self.state), None
+        return self.array
 
 
-def _frombuffer(content: bytes | str, dtype: _PickledDtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+def _numbers(content: bytes | str, dtype: _PickledDtype, shape: tuple[int, ...], order: str) -> np.ndarray:
     resolved = dtype.resolve()
     if isinstance(content, str):
         content = content.encode("latin1")
-    array = np.frombuffer(content, resolved).astype(resolved.newbyteorder("="))  # a copy, which may be written to
+    array = np.frombuffer(content, resolved).astype(resolved.newbyteorder("="))
     return array.reshape(shape, order=order)
+
+
+def _frombuffer(content: bytes, dtype: _PickledDtype, shape: tuple[int, ...], order: str) -> _PickledArray:
+    array = _PickledArray()
+    array.state = (content, dtype, shape, order)
+    return array
 
 
 def _reconstruct(kind: type, shape: tuple[int, ...], typecode: bytes) -> _PickledArray:
@@ -89,7 +103,7 @@ def _reconstruct(kind: type, shape: tuple[int, ...], typecode: bytes) -> _Pickle
 
 
 def _scalar(dtype: _PickledDtype, content: bytes | str) -> float | int | bool:
-    return _frombuffer(content, dtype, (), "C").item()
+    return _numbers(content, dtype, (), "C").item()
 
 
 def _encode(text: str, encoding: str) -> bytes:
@@ -98,7 +112,8 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-_ADMITTED = {
+#: What a pickled array asks for -> what it gets.
+ADMITTED = {
     "collections.OrderedDict": OrderedDict,
     "numpy.ndarray": _PickledArray,
     "numpy.dtype": _PickledDtype,
@@ -112,23 +127,21 @@ _ADMITTED = {
 class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return _ADMITTED[f"{module}.{name}"]
+            return ADMITTED[f"{module}.{name}"]
         except KeyError:
             raise Refused(f"asks to import {module}.{name} while it is read") from None
 
 
-def _unwrap(value: Any, done: dict[int, Any]) -> Any:
+def unwrap(value: Any, done: dict[int, Any]) -> Any:
     """Arrays in the place of their stand-ins; each object once, for a pickle may refer to one ever so often."""
     if id(value) in done:
         return done[id(value)]
     result = value
     if isinstance(value, _PickledArray):
-        if value.value is None:
-            raise pickle.UnpicklingError("an array without content")
-        result = value.value
-    elif isinstance(value, dict):
-        result = type(value)((key, _unwrap(item, done)) for key, item in value.items())
-    elif isinstance(value, (list, tuple)):
-        result = type(value)(_unwrap(item, done) for item in value)
+        result = value.resolve()
+    elif type(value) in (dict, OrderedDict):
+        result = type(value)((key, unwrap(item, done)) for key, item in value.items())
+    elif type(value) in (list, tuple):
+        result = type(value)(unwrap(item, done) for item in value)
     done[id(value)] = result
     return result

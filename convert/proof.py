@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from clsa.configs.command import InputError
 
 from .architecture import COUNTER, Architecture, build_trunk, first
+from .targets import TARGETS, TargetName
 
 STAGES = ("stem", "res2", "res3", "res4", "res5")
 IMAGE_SIDE = 64  # the smallest round size at which every stage still has more than one cell
@@ -48,17 +49,22 @@ def untrained_norms(state: Mapping[str, torch.Tensor]) -> tuple[int, int]:
 
 @torch.inference_mode()
 def forward_parity(
-    state: Mapping[str, torch.Tensor], architecture: Architecture, written: Mapping[str, torch.Tensor], target: str
+    state: Mapping[str, torch.Tensor],
+    architecture: Architecture,
+    written: Mapping[str, torch.Tensor],
+    target: TargetName,
 ) -> dict[str, float]:
     """Run the source's network and the file's on the same random image, and compare them stage by stage.
 
     The source's network is torchvision's, loaded strictly. The file's is put together from nothing but the names and
     tensors that were written: for ``"detectron2"`` by a forward pass of our own in detectron2's structure
-    (STRIDE_IN_1X1 False), for ``"torchvision"`` by a fresh network of torchvision's, loaded strictly.
+    (STRIDE_IN_1X1 False), for the others, whose ResNets are torchvision's by other prefixes, by a fresh network of
+    torchvision's, loaded strictly.
 
     Args:
         state: the source's tensors in torchvision's names.
         written: the tensors read back from the file's bytes, in the target's names.
+        target: see ``targets``.
 
     Returns:
         stage -> max abs difference, 0.0 at every stage.
@@ -72,7 +78,8 @@ def forward_parity(
     if target == "detectron2":
         got = detectron2_stages(written, images)
     else:
-        got = torchvision_stages(written, architecture, images)
+        restored = {TARGETS[target].restore(name): tensor for name, tensor in written.items()}
+        got = torchvision_stages(restored, architecture, images)
     parity = {stage: (expected[stage] - got[stage]).abs().max().item() for stage in STAGES}
     if any(difference != 0.0 for difference in parity.values()):  # NaN differs too
         figures = ", ".join(f"{stage} {difference:.3g}" for stage, difference in parity.items())

@@ -2,9 +2,13 @@
 
 A file is read by what its first bytes say it is, and its suffix must agree:
 
-- ``torch``        written by ``torch.save``, today's zip or the older pickle: ``torch.load(weights_only=True)``;
-- ``pickle``       detectron2's ``.pkl``: an unpickler that admits NumPy arrays and plain containers (below);
+- ``torch``        written by ``torch.save``, today's zip or the older pickle: ``torch.load(weights_only=True)``, with
+                   stand-ins for the types of ``stand_ins``;
+- ``pickle``       detectron2's ``.pkl``: an unpickler that admits NumPy arrays and plain containers;
 - ``safetensors``  holds tensors and strings by construction.
+
+Before it is read, ``zip_check`` and ``pickle_check`` look at what the file announces, so that a small one cannot take
+all memory or time.
 """
 
 import io
@@ -12,15 +16,17 @@ import pickle
 import re
 import struct
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 
 from clsa.configs.command import InputError
 
-from .numpy_pickle import Refused, load_arrays
+from .numpy_pickle import Refused, load_arrays, unwrap
+from .pickle_check import Excessive, check_instructions
+from .stand_ins import STAND_INS
+from .zip_check import NotStored, pickle_in_zip
 
 Kind = Literal["torch", "pickle", "safetensors"]
 
@@ -36,12 +42,20 @@ _CALLED = {"torch": "a PyTorch file", "pickle": "a plain pickle", "safetensors":
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
 _OLD_TORCH = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)  # torch.save's magic number before the zip format
-_SAFETENSORS_HEADER = 100_000_000  # bytes; the format's own limit. It stands first in the file, then "{"
+_PICKLES_OF_OLD_TORCH = 5  # magic number, protocol, system, content, keys of the storages
+_SAFETENSORS_HEADER = 10_000_000  # bytes; ResNet-152 has 80,000. Its length stands first in the file, then "{"
 _OTHERS = {
     b"\xff\xd8\xff": "a JPEG image",
     b"\x89PNG": "a PNG image",
     b"\x1f\x8b": "a gzip archive (unpack it first)",
+    b"PK\x05\x06": "an empty zip archive",
+    b"BZh": "a bzip2 archive (unpack it first)",
+    b"\xfd7zXZ": "an xz archive (unpack it first)",
+    b"\x93NUMPY": "a NumPy array",
+    b"\x89HDF": "an HDF5 file (TensorFlow's or Keras's weights?)",
+    b"\x7fELF": "a program",
     b"<": "an HTML or XML page (a download that failed?)",
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself (git lfs pull)",
 }
 
 
@@ -60,26 +74,17 @@ def read_file(path: str | Path) -> tuple[Kind, Any]:
     promised = KIND_OF_SUFFIX.get(path.suffix.lower())
     if promised not in (None, kind):
         raise InputError(_contradiction(path, kind, promised))
-    if kind == "torch":
-        with path.open("rb") as file:
-            mappable = file.read(len(_ZIP)) == _ZIP
-        return kind, _load_torch(path, str(path), mmap=mappable)
-    if kind == "safetensors":
-        try:
-            return kind, safetensors.torch.load_file(path)
-        except SafetensorError as error:
-            raise InputError(_damaged(path, error)) from error
-    with path.open("rb") as file:
-        return kind, _load_pickle(file, str(path))
-
-
-def read_bytes(content: bytes, kind: Kind, origin: str) -> Any:
-    """The same for the bytes of a file that is not on the disk yet."""
-    if kind == "torch":
-        return _load_torch(io.BytesIO(content), origin, mmap=False)
-    if kind == "safetensors":
-        return safetensors.torch.load(content)
-    return _load_pickle(io.BytesIO(content), origin)
+    read = {"torch": _load_torch, "pickle": _load_pickle, "safetensors": _load_safetensors}[kind]
+    try:
+        return kind, read(path)
+    except InputError:
+        raise
+    except (Excessive, Refused) as error:
+        raise InputError(_refused(path, str(error))) from error
+    except NotStored as error:
+        raise InputError(f"{path} was refused: {error}. Need a file as torch.save writes it.") from error
+    except Exception as error:  # a damaged file may raise anything: KeyError, EOFError, RuntimeError, MemoryError, ...
+        raise InputError(_damaged(path, error)) from error
 
 
 def kind_of_file(path: Path) -> Kind:
@@ -97,7 +102,7 @@ def kind_of_file(path: Path) -> Kind:
         return "torch"
     if start.startswith(_PICKLE):
         return "pickle"
-    if start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] <= _SAFETENSORS_HEADER:
+    if start[8:9] == b"{":
         return "safetensors"
     raise InputError(f"{path} is {_other_kind(start)}, not a file with weights: need .pth, .pkl or .safetensors")
 
@@ -124,26 +129,44 @@ def _contradiction(path: Path, kind: Kind, promised: Kind) -> str:
     return f"{message} If it is what you mean, rename it to {path.with_suffix(suffix).name}."
 
 
-def _load_torch(file: Path | BinaryIO, origin: str, mmap: bool) -> Any:
+def _load_torch(path: Path) -> Any:
+    with path.open("rb") as file:
+        zipped = file.read(len(_ZIP)) == _ZIP
+        file.seek(0)
+        if zipped:
+            check_instructions(io.BytesIO(pickle_in_zip(path)))
+        else:
+            for _ in range(_PICKLES_OF_OLD_TORCH):
+                check_instructions(file)
     try:
-        return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
+        with torch.serialization.safe_globals(STAND_INS):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
         # PyTorch's own text advises to read the file without care: only its facts are passed on
         if asked_for := re.search(r"GLOBAL ([\w.]+)", str(error)):
-            raise InputError(_refused(origin, f"asks to import {asked_for[1]} while it is read")) from error
+            raise InputError(_refused(path, f"asks to import {asked_for[1]} while it is read")) from error
         detail = re.search(r"WeightsUnpickler error: (.+)", str(error))
-        raise InputError(_damaged(origin, detail[1] if detail else "its pickle cannot be read")) from error
-    except Exception as error:  # a damaged pickle may raise anything: KeyError, EOFError, RuntimeError, ...
-        raise InputError(_damaged(origin, error)) from error
+        raise InputError(_damaged(path, detail[1] if detail else "its pickle cannot be read")) from error
+    return unwrap(content, {})
 
 
-def _load_pickle(file: BinaryIO, origin: str) -> Any:
-    try:
+def _load_pickle(path: Path) -> Any:
+    with path.open("rb") as file:
+        check_instructions(file)
+        file.seek(0)
         return load_arrays(file)
-    except Refused as error:
-        raise InputError(_refused(origin, str(error))) from error
-    except Exception as error:  # as above
-        raise InputError(_damaged(origin, error)) from error
+
+
+def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    with path.open("rb") as file:
+        claimed, size = struct.unpack("<Q", file.read(8))[0], path.stat().st_size
+    if claimed > size - 8:
+        raise InputError(_damaged(path, f"its header claims {claimed} bytes, the file has {size}"))
+    if claimed > _SAFETENSORS_HEADER:
+        raise InputError(
+            f"{path} was refused: its header has {claimed} bytes, a checkpoint's less than a tenth of that"
+        )
+    return safetensors.torch.load_file(path)
 
 
 def _refused(origin: str | Path, reason: str) -> str:

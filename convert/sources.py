@@ -1,16 +1,16 @@
-"""The layouts of checkpoints that can be converted: how each is recognised, which keys are the trunk, what is dropped.
+"""A checkpoint's keys, each put in its place: trunk, dropped by a named rule, or left over.
 
 A checkpoint is first flattened: a dictionary of tensors inside it gives ``outer/inner`` keys
 (``state_dict/module.encoder_q.conv1.weight``), everything else is one key (``optimizer``, ``epoch``). Every flat key
 must then be a trunk tensor or fall under one of the layout's named rules; a key that does neither stops the conversion,
 for it may be a part of the network that nobody has thought of.
 
-Another layout is another entry of :data:`LAYOUTS`.
+Another layout is another entry in ``layouts/``.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,28 +19,15 @@ import torch
 from clsa.configs.command import InputError
 
 from .architecture import COUNTER, first
-from .names import detectron2_name, torchvision_name
+from .layouts.layout import TRAINING_STATE, Layout
+from .layouts.methods import METHODS
+from .layouts.plain import PLAIN
+from .layouts.toolboxes import TOOLBOXES
 
+LAYOUTS = (*PLAIN, *METHODS, *TOOLBOXES)
 
-@dataclass(frozen=True)
-class Layout:
-    """One way of laying out a checkpoint.
-
-    Attributes:
-        name: as the manifest names it.
-        documented: where the layout can be read in public.
-        signature: the checkpoint is of this layout if this matches the whole of one of its flat keys.
-        prefix: what stands before the name of a trunk tensor.
-        rename: the rest of the key -> torchvision's name; an ``InputError`` for what is not a trunk tensor.
-        drops: name of a rule -> which flat keys it drops (whole matches), in the order in which they are tried.
-    """
-
-    name: str
-    documented: str
-    signature: str
-    prefix: str
-    rename: Callable[[str], str]
-    drops: Mapping[str, str]
+#: VISSL has its trunk four dictionaries deep.
+DEEPEST = 6
 
 
 @dataclass(frozen=True)
@@ -51,137 +38,128 @@ class SortedKeys:
         trunk: torchvision's name -> tensor.
         dropped: rule -> flat keys.
         left: flat key -> what it holds, for the keys that no rule covers.
+        other: torchvision's name -> tensor of the second network, where the checkpoint holds one (its keys are among
+            ``dropped``).
     """
 
-    trunk: dict[str, Any]
-    dropped: dict[str, list[str]]
-    left: dict[str, Any]
-
-
-def _same_name(name: str) -> str:
-    detectron2_name(name)  # raises for what is not a trunk tensor
-    return name
-
-
-_COUNTERS = rf".*\.{COUNTER}"
-_MOCO = r"state_dict/(?:module\.)?"  # module. is DistributedDataParallel's
-
-LAYOUTS = (
-    Layout(
-        name="clsa-pretrain",
-        documented="this repository, pretrain/",
-        signature=r"query/backbone\.conv1\.weight",
-        prefix=r"query/backbone\.",
-        rename=_same_name,
-        drops={
-            "head": r"query/head\..*",
-            "batch counters": rf"query/{_COUNTERS}",
-            "key network": r"key(/.*)?",
-            "queue": r"queue.*",
-            "optimizer": r"(optimizer|scaler|scheduler)(/.*)?",
-            "training state": r"(?!query/).*",  # positions, random states, config: no weights by our own definition
-        },
-    ),
-    Layout(
-        name="moco",
-        documented="facebookresearch/moco main_moco.py and moco/builder.py (v1, v2); "
-        "maple-research-lab/CLSA training/main_worker.py and model/CLSA.py",
-        signature=rf"{_MOCO}encoder_q\..*",
-        prefix=rf"{_MOCO}encoder_q\.",
-        rename=_same_name,
-        drops={
-            "head": rf"{_MOCO}encoder_q\.fc\..*",
-            "batch counters": rf"{_MOCO}encoder_q{_COUNTERS}",
-            "key network": rf"{_MOCO}encoder_k\..*",
-            "queue": rf"{_MOCO}queue(_ptr)?",
-            "optimizer": r"optimizer(/.*)?",
-            "bookkeeping": r"epoch|arch|best_acc1?",
-        },
-    ),
-    Layout(
-        name="torchvision",
-        documented="pytorch/vision torchvision/models/resnet.py",
-        signature=r"conv1\.weight",
-        prefix=r"",
-        rename=_same_name,
-        drops={"head": r"fc\..*", "batch counters": _COUNTERS},
-    ),
-    Layout(
-        name="detectron2",
-        documented="facebookresearch/detectron2 checkpoint/detection_checkpoint.py; "
-        "facebookresearch/moco detection/convert-pretrain-to-detectron2.py",
-        signature=r"model/stem\.conv1\.weight",
-        prefix=r"model/",
-        rename=torchvision_name,
-        drops={
-            "head": r"model/stem\.fc\..*",  # MoCo's script leaves it in
-            "batch counters": rf"model/{_COUNTERS}",
-            "bookkeeping": r"__author__|matching_heuristics",
-        },
-    ),
-)
+    trunk: dict[str, Any] = field(default_factory=dict)
+    dropped: dict[str, list[str]] = field(default_factory=dict)
+    left: dict[str, Any] = field(default_factory=dict)
+    other: dict[str, Any] = field(default_factory=dict)
 
 
 def flatten(content: Any, origin: str) -> dict[str, Any]:
     """Flat key -> tensor or whatever else stands there; arrays become tensors.
 
     Raises:
-        InputError: ``content`` is no dictionary.
+        InputError: ``content`` is no dictionary; two entries whose flat keys are the same.
     """
     if not isinstance(content, Mapping):
         raise InputError(f"{origin} holds a {type(content).__name__}, need a dictionary with the tensors of a network")
     flat: dict[str, Any] = {}
-    for outer, value in content.items():
-        entries = _tensors_of(value) if isinstance(value, Mapping) else None
-        if entries is None:
-            flat[str(outer)] = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-        else:
-            flat.update({f"{outer}/{inner}": tensor for inner, tensor in entries.items()})
+    for key, value in _entries("", content, DEEPEST):
+        if key in flat:
+            raise InputError(f"{origin} holds {key} twice: which one is meant?")
+        flat[key] = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
     return flat
 
 
-def _tensors_of(value: Mapping) -> dict[str, torch.Tensor] | None:
-    entries = {key: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for key, v in value.items()}
-    return entries if entries and all(isinstance(v, torch.Tensor) for v in entries.values()) else None
+def _entries(outer: str, value: Mapping, depth: int) -> Iterable[tuple[str, Any]]:
+    for name, inner in value.items():
+        if isinstance(inner, Mapping) and _leads_to_tensors(inner, depth - 1):
+            yield from _entries(f"{outer}{name}/", inner, depth - 1)
+        else:
+            yield f"{outer}{name}", inner
 
 
-def recognise_layout(flat: Mapping[str, Any], origin: str) -> Layout:
-    """The one layout whose signature is among the keys; an ``InputError`` with the first keys if there is none."""
-    found = [layout for layout in LAYOUTS if any(re.fullmatch(layout.signature, key) for key in flat)]
+def _leads_to_tensors(value: Mapping, depth: int) -> bool:
+    """Whether ``value`` is a state dict, all tensors under names, or some mapping under a name in it leads to one."""
+    if not value or depth == 0 or not all(isinstance(name, str) for name in value):
+        return False
+    if all(isinstance(inner, (torch.Tensor, np.ndarray)) for inner in value.values()):
+        return True
+    return any(isinstance(inner, Mapping) and _leads_to_tensors(inner, depth - 1) for inner in value.values())
+
+
+def recognise_layout(flat: Mapping[str, Any], origin: str, forced: str | None = None) -> Layout:
+    """The one layout whose signature is among the keys, or the one that the user names.
+
+    Raises:
+        InputError: none or several, with the first keys; ``forced`` is no layout's name.
+    """
+    names = ", ".join(layout.name for layout in LAYOUTS)
+    if forced is not None:
+        if found := [layout for layout in LAYOUTS if layout.name == forced]:
+            return found[0]
+        raise InputError(f"--from {forced}: no such layout. Choose one of {names}.")
+    found = [layout for layout in LAYOUTS if _is_laid_out(flat, layout)]
     if len(found) == 1:
         return found[0]
-    known = "; ".join(f"{layout.name} ({layout.documented})" for layout in LAYOUTS)
-    what = "of no layout that is known here" if not found else f"ambiguous: {' and '.join(l.name for l in found)}"
-    raise InputError(f"{origin} is {what}. It holds {first(flat)}. Need the checkpoint of a ResNet in one of: {known}.")
+    if found:
+        raise InputError(
+            f"{origin} is laid out like {' and like '.join(layout.name for layout in found)}: say which one with --from"
+        )
+    raise InputError(
+        f"{origin} is of no layout that is known here. It holds {first(flat)}. Need the checkpoint of a ResNet in one "
+        f"of: {names} (clsa-convert --help says where each is documented)."
+    )
+
+
+def _is_laid_out(flat: Mapping[str, Any], layout: Layout) -> bool:
+    def some_key(pattern: str) -> bool:
+        matches = re.compile(pattern).fullmatch
+        return any(matches(key) for key in flat)
+
+    return all(map(some_key, layout.signature)) and not any(map(some_key, layout.without))
 
 
 def sort_keys(flat: Mapping[str, Any], layout: Layout, origin: str) -> SortedKeys:
-    """Put every flat key in its place: trunk, dropped by a named rule, or left over.
+    """Put every flat key in its place.
 
     Raises:
-        InputError: two keys that claim the same trunk tensor.
+        InputError: two keys that claim the same trunk tensor; a second copy of the network that is none.
     """
-    result = SortedKeys({}, {}, {})
+    result = SortedKeys()
+    copies: dict[str, Any] = {}
+    rules = {**layout.drops, "batch counters": rf"{layout.prefix}.*\.{COUNTER}"}
+    rules |= {rule: pattern for rule, pattern in TRAINING_STATE.items() if rule not in rules}
     for key, value in flat.items():
-        name = _trunk_name(key, layout) if isinstance(value, torch.Tensor) else None
+        name = _trunk_name(key, layout.prefix, layout, value)
         if name in result.trunk:
             raise InputError(f"{origin} holds {name} twice, once as {key}: which one is meant?")
         if name is not None:
             result.trunk[name] = value
             continue
-        rule = next((rule for rule, pattern in layout.drops.items() if re.fullmatch(pattern, key)), None)
+        rule = next((rule for rule, pattern in rules.items() if re.fullmatch(pattern, key)), None)
         if rule is None:
             result.left[key] = value
-        else:
-            result.dropped.setdefault(rule, []).append(key)
+            continue
+        result.dropped.setdefault(rule, []).append(key)
+        for prefix, found in ((layout.other, result.other), (layout.same, copies)):
+            if prefix is not None and (name := _trunk_name(key, prefix, layout, value)) is not None:
+                found[name] = value
+    differing = [name for name, copy in copies.items() if not _equal(copy, result.trunk.get(name))]
+    if differing:
+        raise InputError(
+            f"{origin} holds two versions of {first(differing)}, which {layout.name} repeats: damaged?"
+        )
     return result
 
 
-def _trunk_name(key: str, layout: Layout) -> str | None:
-    prefix = re.match(layout.prefix, key)
-    if prefix is None:
+def networks_differ(keys: SortedKeys) -> bool:
+    """Whether the checkpoint holds a second network, and with other weights than the one that is taken."""
+    return any(not _equal(tensor, keys.trunk.get(name)) for name, tensor in keys.other.items())
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor | None) -> bool:
+    return other is not None and one.shape == other.shape and torch.equal(one, other)
+
+
+def _trunk_name(key: str, prefix: str, layout: Layout, value: Any) -> str | None:
+    match = re.match(prefix, key) if isinstance(value, torch.Tensor) else None
+    if match is None:
         return None
     try:
-        return layout.rename(key[prefix.end() :])
+        return layout.rename(key[match.end() :])
     except InputError:
         return None

@@ -168,8 +168,8 @@ def test_incomplete_files_are_not_read(tmp_path: Path, trunk) -> None:
 
 
 def test_a_file_name_that_no_reader_would_understand(tmp_path: Path, trunk) -> None:
-    with pytest.raises(InputError, match=r"a file for detectron2 must end in \.pkl"):
-        write_backbone(tmp_path / "b.pth", trunk, "detectron2", {})
+    with pytest.raises(InputError, match=r"a file for detectron2 must end in \.pkl or \.pth"):
+        write_backbone(tmp_path / "b.safetensors", trunk, "detectron2", {})
     with pytest.raises(InputError, match=r"a file for torchvision must end in \.pth or \.safetensors"):
         write_backbone(tmp_path / "b.pkl", trunk, "torchvision", {})
     with pytest.raises(InputError, match="unknown target 'caffe2'"):

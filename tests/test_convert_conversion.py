@@ -153,10 +153,6 @@ def test_every_layout_to_every_target(tmp_path: Path, networks, name: str) -> No
         assert manifest["parity"] == dict.fromkeys(("stem", "res2", "res3", "res4", "res5"), 0.0)
 
 
-def test_every_layout_is_tried_above() -> None:
-    assert {layout.name for layout in LAYOUTS} == {layout for _, layout in SOURCES.values()}
-
-
 def test_the_published_size_and_the_way_back(tmp_path: Path, capsys) -> None:
     """torchvision's own resnet50 through the command line, to detectron2 and back: the same tensors, the same bytes."""
     network = torchvision.models.resnet50()
@@ -249,7 +245,7 @@ def test_incomplete_and_unsound_checkpoints(tmp_path: Path, networks) -> None:
         },
         r"NaN or infinity in layer2\.0\.bn1\.bias": {"layer2.0.bn1.bias": torch.full((16,), torch.nan)},
         r"must be positive, are not in bn1\.running_var": {"bn1.running_var": -query["bn1.running_var"]},
-        r"need float32 tensors, got conv1\.weight \(torch\.float16\)": {"conv1.weight": query["conv1.weight"].half()},
+        r"need float32 tensors, got conv1\.weight \(torch\.float64\)": {"conv1.weight": query["conv1.weight"].double()},
         r"nor is known to be safe to drop: state_dict/module\.encoder_q\.layer1\.3": {"layer1.3.x": torch.ones(1)},
     }
     for message, change in changes.items():
@@ -290,7 +286,7 @@ def test_nothing_is_replaced_unasked(tmp_path: Path, networks) -> None:
 def test_the_command_line(tmp_path: Path, networks, capsys) -> None:
     source, destination = str(tmp_path / "a.pth"), str(tmp_path / "b.pth")
     bare_torchvision(tmp_path / "a.pth", *networks)
-    assert main([source, destination, "--to", "detectron2"]) == 1
+    assert main([source, str(tmp_path / "b.npz"), "--to", "detectron2"]) == 1
     assert "must end in .pkl" in capsys.readouterr().err
     assert main([str(tmp_path / "none.pth"), destination, "--to", "torchvision"]) == 1
     assert "none.pth cannot be read: No such file" in capsys.readouterr().err

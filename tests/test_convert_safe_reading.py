@@ -28,6 +28,12 @@ class RunsCode:
         return os.system, (f"touch {self.canary}",)
 
 
+def pickled(value: object) -> bytes:
+    buffer = io.BytesIO()
+    dump_arrays(value, buffer)
+    return buffer.getvalue()
+
+
 @pytest.fixture
 def tensors() -> dict[str, torch.Tensor]:
     return {"conv1.weight": torch.arange(6.0).reshape(2, 3), "bn1.bias": torch.ones(400)}
@@ -71,7 +77,7 @@ def test_numpy_pickles_of_every_protocol(protocol: int) -> None:
 def test_our_pickles_are_plain_numpy_for_everybody_else() -> None:
     """They name nothing of numpy.core or numpy._core, of which each exists in some versions of NumPy only."""
     arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3).T, "b": np.zeros((), np.float32)}
-    content = dump_arrays({"model": arrays, "__author__": "x"})
+    content = pickled({"model": arrays, "__author__": "x"})
     assert b"core" not in content
     for loaded in (pickle.loads(content), load_arrays(io.BytesIO(content))):
         assert loaded["__author__"] == "x"
@@ -168,7 +174,7 @@ def torch_bytes(tensors: dict) -> bytes:
 def test_truncated(tmp_path: Path, tensors, name: str, part: float) -> None:
     whole = {
         "a.pth": torch_bytes(tensors),
-        "a.pkl": dump_arrays({"model": {key: tensor.numpy() for key, tensor in tensors.items()}}),
+        "a.pkl": pickled({"model": {key: tensor.numpy() for key, tensor in tensors.items()}}),
         "a.safetensors": safetensors.torch.save(tensors),
     }[name]
     path = tmp_path / name
