@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from .config import get_cfg
 from .plan import KINDS, plan_stages, select
 from .report import make_report
 from .runner import run_stages, terminable
+from .stage import Stage
 
 DEFAULT_CONFIG = "configs/reproduce/mini.yaml"
 
@@ -66,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     stages = select(plan, only)
     threads = _threads(cfg)
     if arguments.plan:
-        print(_script(stages, threads, sys.argv[1:] if argv is None else argv))
+        print(_script(stages, sys.argv[1:] if argv is None else argv))
         return 0
     with terminable():
         run_stages(stages, plan, output, cfg.JOBS, threads)
@@ -82,8 +84,9 @@ def _threads(cfg: CfgNode) -> int:
     return max(1, cores // cfg.JOBS)
 
 
-def _script(stages: Sequence, threads: int, argv: Sequence[str]) -> str:
-    lines = ["#!/bin/sh", f"# clsa-reproduce {' '.join(argv)}", "set -e", f"export OMP_NUM_THREADS={threads}"]
+def _script(stages: Sequence[Stage], argv: Sequence[str]) -> str:
+    """One stage after the other, each with all cores: what a reader would type."""
+    lines = ["#!/bin/sh", f"# clsa-reproduce {shlex.join(argv)}", "set -e"]
     for stage in stages:
         lines += ["", f"# {stage.name}", stage.shell_line()]
     return "\n".join(lines)
