@@ -23,6 +23,9 @@ def command(main: Callable[[Sequence[str] | None], int | None]) -> Callable[[Seq
         except InputError as error:
             print(f"{os.path.basename(sys.argv[0])}: error: {error}", file=sys.stderr)
             return 1
+        except BrokenPipeError:  # `clsa-... | head` has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit raises it again
+            return 141
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return 130

@@ -99,3 +99,16 @@ def test_a_command_says_one_sentence_and_exits_with_1(capsys: pytest.CaptureFixt
     assert main([]) == 1
     assert capsys.readouterr().err.endswith("error: got X, need Y, do Z\n")
     assert command(lambda argv=None: None)([]) == 0
+
+
+def test_a_reader_that_stops_early_gets_no_traceback() -> None:
+    code = (
+        "from clsa.configs.command import command\n"
+        "@command\ndef main(argv=None):\n    while True: print('line' * 1000)\n"
+        "raise SystemExit(main())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
