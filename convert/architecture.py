@@ -99,6 +99,12 @@ def recognise_architecture(state: Mapping[str, torch.Tensor], origin: str) -> Ar
 
 
 def _recognise_width(depth: int, state: Mapping[str, torch.Tensor], origin: str) -> Architecture:
+    stem = tuple(state["conv1.weight"].shape)
+    if stem[1:] == (3, 7, 7) and stem[0] != STANDARD_WIDTH:
+        raise InputError(
+            f"{origin}: its stem has {stem[0]} channels, not {STANDARD_WIDTH}: a ResNet-{depth} wider throughout "
+            f"(as SwAV's resnet50w2), which no target here takes; wider bottlenecks (width_per_group) they do take"
+        )
     architecture = Architecture(depth)
     first_block = state["layer1.0.conv2.weight"]
     if DEPTHS[depth][0] is Bottleneck and first_block.ndim == 4:

@@ -3,10 +3,13 @@
 Shapes: images (N, 3, S, S); stem (N, 64, S/4, S/4); res2..res5 (N, C, S/4 .. S/32, S/4 .. S/32).
 """
 
+import functools
 from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
+from torch import nn
+from torchvision.models import ResNet
 
 from clsa.configs.command import InputError
 
@@ -90,16 +93,35 @@ def forward_parity(
 def torchvision_stages(
     state: Mapping[str, torch.Tensor], architecture: Architecture, images: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """Features of torchvision's network in eval mode, loaded strictly with ``state``."""
-    with torch.device("meta"):  # no initialisation: no time, and nobody's random numbers are used up
-        network = build_trunk(architecture.depth, architecture.width_per_group).eval()
-    counters = {name: torch.tensor(0) for name in network.state_dict() if name.endswith(COUNTER)}
-    network.load_state_dict({**state, **counters}, strict=True, assign=True)
-    x = network.maxpool(network.relu(network.bn1(network.conv1(images))))
-    features = {"stem": x}
-    for stage, layer in zip(STAGES[1:], (network.layer1, network.layer2, network.layer3, network.layer4), strict=True):
-        x = features[stage] = layer(x)
-    return features
+    """Features of torchvision's network in eval mode, with all of ``state`` and nothing else for its tensors."""
+    stages = _stages(architecture)
+    counters = {name: torch.tensor(0) for name in stages.network.state_dict() if name.endswith(COUNTER)}
+    tensors = {f"network.{name}": tensor for name, tensor in {**state, **counters}.items()}
+    return torch.func.functional_call(stages, tensors, images, strict=True)
+
+
+class _Stages(nn.Module):
+    """torchvision's network that returns what it computes after each stage."""
+
+    def __init__(self, network: ResNet):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        network = self.network
+        x = network.maxpool(network.relu(network.bn1(network.conv1(images))))
+        features = {"stem": x}
+        layers = (network.layer1, network.layer2, network.layer3, network.layer4)
+        for stage, layer in zip(STAGES[1:], layers, strict=True):
+            x = features[stage] = layer(x)
+        return features
+
+
+@functools.lru_cache(maxsize=4)
+def _stages(architecture: Architecture) -> _Stages:
+    """Without memory for its tensors and without initialisation, which would use up the caller's random numbers."""
+    with torch.device("meta"):
+        return _Stages(build_trunk(architecture.depth, architecture.width_per_group)).eval()
 
 
 def detectron2_stages(weights: Mapping[str, torch.Tensor], images: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -140,9 +140,7 @@ def sort_keys(flat: Mapping[str, Any], layout: Layout, origin: str) -> SortedKey
                 found[name] = value
     differing = [name for name, copy in copies.items() if not _equal(copy, result.trunk.get(name))]
     if differing:
-        raise InputError(
-            f"{origin} holds two versions of {first(differing)}, which {layout.name} repeats: damaged?"
-        )
+        raise InputError(f"{origin} holds two versions of {first(differing)}, which {layout.name} repeats: damaged?")
     return result
 
 

@@ -13,8 +13,8 @@ from clsa.convert.proof import torchvision_stages
 pytest.importorskip("detectron2", reason="detectron2 is not installed: converted files cannot be loaded into it")
 
 
-@pytest.fixture(scope="module")
-def converted(tmp_path_factory) -> tuple[dict[str, torch.Tensor], Path]:
+@pytest.fixture(scope="module", params=[".pkl", ".pth"])
+def converted(request, tmp_path_factory) -> tuple[dict[str, torch.Tensor], Path]:
     """The tensors of a ResNet-50, as if trained, and the file that was made of them."""
     torch.manual_seed(0)
     network = build_trunk(50)
@@ -23,7 +23,7 @@ def converted(tmp_path_factory) -> tuple[dict[str, torch.Tensor], Path]:
         nn.init.normal_(norm.running_mean)
         nn.init.uniform_(norm.running_var, 0.5, 2)
     state = {name: tensor for name, tensor in network.state_dict().items() if "num_batches" not in name}
-    path = tmp_path_factory.mktemp("converted") / "backbone.pkl"
+    path = tmp_path_factory.mktemp("converted") / f"backbone{request.param}"
     write_backbone(path, state, "detectron2", {})
     return state, path
 

@@ -19,11 +19,12 @@ from torch import nn
 
 from clsa.configs.command import InputError
 from clsa.convert.architecture import build_trunk
-from clsa.convert.backbone_file import detectron2_name, read_backbone
+from clsa.convert.backbone_file import backbone_hash, detectron2_name, read_backbone
 from clsa.convert.conversion import convert
 from clsa.convert.inspection import inspect
 from clsa.convert.safe_reading import read_file
 from clsa.convert.sources import LAYOUTS, flatten, recognise_layout, sort_keys
+from clsa.convert.targets import TARGETS
 
 Tensors = dict[str, torch.Tensor]
 COUNTERS = {"batch counters": 53}  # of ResNet-50
@@ -389,25 +390,29 @@ def write(content: object, folder: Path, manner: str) -> Path:
 
 
 @pytest.mark.parametrize("build", BUILDERS, ids=lambda build: build.__name__)
-def test_every_layout(tmp_path: Path, one: Tensors, two: Tensors, build: Callable[[Tensors, Tensors], Built]) -> None:
+def test_every_layout_to_every_target(
+    tmp_path: Path, one: Tensors, two: Tensors, build: Callable[[Tensors, Tensors], Built]
+) -> None:
     name, manner = BUILDERS[build]
     content, rules, other = build(one, two)
     path = write(content, tmp_path, manner)
-    conversion = convert(path, tmp_path / "out.safetensors", "torchvision")
-    taken = read_backbone(tmp_path / "out.safetensors").state
     trunk = {key: tensor for key, tensor in one.items() if "num_batches" not in key}
+    dropped = sum(rules.values())
+    for target, entry in TARGETS.items():
+        suffix = entry.suffixes[list(BUILDERS).index(build) % len(entry.suffixes)]
+        conversion = convert(path, tmp_path / f"{target}{suffix}", target)
+        manifest = conversion.manifest
+        assert manifest["backbone_sha256"] == backbone_hash(trunk)
+        assert (manifest["source"]["format"], manifest["target"]) == (name, target)
+        assert {rule["rule"]: len(rule["keys"]) for rule in manifest["dropped"]} == rules
+        assert manifest["counts"] == {"source": 265 + dropped, "used": 265, "dropped": dropped, "target": 265}
+        assert set(manifest["parity"].values()) == {0.0}
+        expected = [] if other is None else [rf"holds two networks .* differ: took the .*, dropped the {other}"]
+        assert len(conversion.warnings) == len(expected)
+        assert all(re.search(pattern, text) for pattern, text in zip(expected, conversion.warnings, strict=True))
+    taken = read_backbone(tmp_path / f"{target}{suffix}").state
     assert taken.keys() == trunk.keys()
     assert all(torch.equal(taken[key], trunk[key]) for key in trunk), "265 of 265"
-
-    manifest = conversion.manifest
-    assert manifest["source"]["format"] == name
-    assert {rule["rule"]: len(rule["keys"]) for rule in manifest["dropped"]} == rules
-    dropped = sum(rules.values())
-    assert manifest["counts"] == {"source": 265 + dropped, "used": 265, "dropped": dropped, "target": 265}
-    assert set(manifest["parity"].values()) == {0.0}
-    expected = [] if other is None else [rf"holds two networks .* differ: took the .*, dropped the {other}"]
-    assert len(conversion.warnings) == len(expected)
-    assert all(re.search(pattern, text) for pattern, text in zip(expected, conversion.warnings, strict=True))
 
 
 def test_every_layout_is_tried_above_and_documented() -> None:
