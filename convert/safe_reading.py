@@ -81,6 +81,8 @@ def read_file(path: str | Path) -> tuple[Kind, Any]:
         raise
     except (Excessive, Refused) as error:
         raise InputError(_refused(path, str(error))) from error
+    except RecursionError as error:
+        raise InputError(_refused(path, "has containers within containers, hundreds deep or endless")) from error
     except NotStored as error:
         raise InputError(f"{path} was refused: {error}. Need a file as torch.save writes it.") from error
     except Exception as error:  # a damaged file may raise anything: KeyError, EOFError, RuntimeError, MemoryError, ...
