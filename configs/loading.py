@@ -41,11 +41,13 @@ def load_config(defaults: CfgNode, config_file: str | None, overrides: Sequence[
         except (yaml.YAMLError, FileNotFoundError, AssertionError, TypeError) as error:
             raise InputError(f"{path} cannot be read as a YAML config: {error}") from error
         refuse_unknown(flat_keys(loaded), cfg, str(path))
+        _whole_numbers_to_float(loaded, cfg)
         _merge(cfg.merge_from_other_cfg, loaded, str(path))
     if len(overrides) % 2:
         raise InputError(f"overrides come as KEY VALUE pairs, got {len(overrides)} words: {' '.join(overrides)}")
     refuse_unknown(overrides[0::2], cfg, "the command line")
-    _merge(cfg.merge_from_list, list(overrides), "the command line")
+    for key, text in zip(overrides[0::2], overrides[1::2], strict=True):
+        _merge(cfg.merge_from_list, [key, _in_the_type_of(_value(cfg, key), text)], "the command line")
     cfg.freeze()
     return cfg
 
@@ -67,6 +69,30 @@ def refuse_unknown(keys: Sequence[str] | Iterator[str], cfg: CfgNode, origin: st
             near = difflib.get_close_matches(key, known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise InputError(f"unknown config key {key!r} in {origin}.{hint}")
+
+
+def _value(cfg: CfgNode, key: str):
+    for part in key.split("."):
+        cfg = cfg[part]
+    return cfg
+
+
+def _in_the_type_of(default, text: str):
+    """``text`` as yacs would decode it, but ``SOLVER.LR 1`` is 1.0, and the folder of ``OUTPUT_DIR 4`` a name."""
+    value = CfgNode._decode_cfg_value(text)
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    # merge_from_list decodes once more: hence the quotes
+    return repr(text) if isinstance(default, str) and not isinstance(value, str) else text
+
+
+def _whole_numbers_to_float(loaded: CfgNode, cfg: CfgNode) -> None:
+    """``BETA: 2`` for a key whose default is 1.0 means 2.0; a ``CfgNode`` alone would refuse it."""
+    for key, value in loaded.items():
+        if isinstance(value, CfgNode):
+            _whole_numbers_to_float(value, cfg[key])
+        elif type(value) is int and isinstance(cfg[key], float):
+            loaded[key] = float(value)
 
 
 def _merge(merge, values, origin: str) -> None:

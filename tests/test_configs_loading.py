@@ -56,3 +56,15 @@ def test_packaged_configs_are_found_from_any_folder(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     assert find_config(str(some.relative_to(PACKAGED))) == some
     assert find_config(str(Path("configs") / some.relative_to(PACKAGED))) == some
+
+
+def test_a_whole_number_serves_where_a_float_is_the_default(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("SOLVER:\n  BASE_LR: 1\n")
+    assert load_config(defaults(), str(tmp_path / "c.yaml")).SOLVER.BASE_LR == 1.0
+    cfg = load_config(defaults(), None, ["SOLVER.BASE_LR", "2", "SEED", "3", "OUTPUT_DIR", "4"])
+    assert (cfg.SOLVER.BASE_LR, type(cfg.SOLVER.BASE_LR), cfg.SEED) == (2.0, float, 3)
+
+
+def test_a_fraction_does_not_serve_where_a_whole_number_is_the_default() -> None:
+    with pytest.raises(InputError, match="the command line: Type mismatch"):
+        load_config(defaults(), None, ["SEED", "1.5"])
