@@ -11,8 +11,8 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import nn
 
-from .config import refuse_unsupported
 from .fpn import build_pyramid
+from .implemented import refuse_unsupported
 from .postprocess import to_original_image
 from .region_proposals import RegionProposals
 from .resnet_trunk import build_trunk

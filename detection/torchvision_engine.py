@@ -24,11 +24,11 @@ from clsa.configs.command import InputError
 from clsa.configs.run_files import plain, sha256_of_file, start_log, write_config
 
 from . import processes
-from .config import refuse_unsupported
 from .dataset_dicts import load_dataset_dicts
 from .detection_result import check_datasets, weights_record, write_detection_result
 from .detector_checkpoint import last_checkpoint, read_checkpoint, write_checkpoint
 from .evaluate_detector import evaluate_detector
+from .implemented import refuse_unsupported
 from .load_weights import load_backbone
 from .loader import training_batches
 from .metrics_log import MetricsLog, Window

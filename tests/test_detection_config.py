@@ -4,7 +4,8 @@ import pytest
 
 from clsa.configs.command import InputError
 from clsa.configs.loading import PACKAGED, flat_keys, load_config
-from clsa.detection.config import IMPLEMENTED, get_cfg, refuse_unsupported, value_of
+from clsa.detection.config import get_cfg, value_of
+from clsa.detection.implemented import IMPLEMENTED, refuse_unsupported
 
 BASES = ("detection/base_c4.yaml", "detection/base_fpn.yaml")
 

@@ -7,7 +7,8 @@ import pytest
 
 from clsa.configs.command import InputError
 from clsa.configs.loading import find_config, flat_keys, load_config
-from clsa.detection.config import get_cfg, refuse_unsupported, value_of
+from clsa.detection.config import get_cfg, value_of
+from clsa.detection.implemented import refuse_unsupported
 
 #: MoCo's protocol for weights trained in PyTorch, and what detectron2's trainer and R-CNNs do by default with it.
 COMMON = {
