@@ -7,6 +7,7 @@ from clsa.configs.command import command
 from clsa.configs.loading import load_config
 
 from .config import get_cfg
+from .svm import SOLVERS
 
 EXAMPLES = {
     "svm": """\
@@ -16,6 +17,8 @@ examples:
   # another paper's grid and crop: another protocol id in the result
   clsa-classify svm --weights backbone_torchvision.pth --data DATASETS/VOC2007 --output runs/svm_crop \\
       SVM.GRID vissl11 FEATURES.TRANSFORM center_crop
+  # the same minima, each certified, all classes at once: some 20 times less work, on a CPU or a GPU
+  clsa-classify svm --solver exact --weights backbone_torchvision.pth --data DATASETS/VOC2007 --output runs/svm_exact
   # what needs no training, through the same probe
   clsa-classify svm --features colour_histogram --data DATASETS/VOC2007 --output runs/colour
   clsa-classify svm --features chance --data DATASETS/VOC2007 --output runs/chance
@@ -70,6 +73,10 @@ def build_parser() -> argparse.ArgumentParser:
             choices=("backbone", "colour_histogram", "hog", "chance"),
             help="short for FEATURES.KIND; all but backbone are baselines without weights",
         )
+        if name == "svm":
+            sub.add_argument(
+                "--solver", choices=SOLVERS, help="short for SVM.SOLVER; all but sklearn show in the protocol id"
+            )
         sub.add_argument(
             "overrides", metavar="KEY VALUE", nargs=argparse.REMAINDER, help="config keys, after all options"
         )
@@ -80,8 +87,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``clsa-classify``."""
     args = build_parser().parse_args(argv)
-    kind = ["FEATURES.KIND", args.features] if args.features else []
-    cfg = load_config(get_cfg(), args.config_file, args.overrides + kind)
+    shorts = {"FEATURES.KIND": args.features, "SVM.SOLVER": getattr(args, "solver", None)}
+    given = [word for key, value in shorts.items() if value for word in (key, value)]
+    cfg = load_config(get_cfg(), args.config_file, args.overrides + given)
 
     from .probe import run_probe  # PyTorch: not for --help, nor in the SVMs' worker processes, which import this file
 

@@ -31,10 +31,13 @@ def get_cfg() -> CfgNode:
     # ---- clsa-classify svm
     cfg.SVM = CfgNode()
     cfg.SVM.GRID = "fair26"  # fair26, fair18, vissl11, openselfsup19 of the literature; mini5 of the miniature world
-    # dual: the benchmarks' coordinate descent; primal: the same minimum by a Newton method, and much sooner where the
-    # features of all images nearly agree in direction, as those of small or random networks do
-    cfg.SVM.SOLVER = "dual"
-    cfg.SVM.JOBS = -1  # processes that share the classes; -1: as many as there are cores
+    # All minimise the same function. sklearn: the benchmarks' solver, liblinear by dual coordinate descent;
+    # sklearn-primal: its Newton method, much sooner where the features of all images nearly agree in direction, as
+    # those of small or random networks do; exact: all classes and folds at once, each minimum certified, far less work
+    cfg.SVM.SOLVER = "sklearn"
+    cfg.SVM.TOLERANCE = 1e-4  # of exact: |gradient| <= TOLERANCE |w|, so that w is no further from the minimum
+    cfg.SVM.DEVICE = "cpu"  # of exact; cuda where there is a GPU, auto: a GPU where there is one
+    cfg.SVM.JOBS = -1  # liblinear's processes that share the classes; -1: as many as there are cores
 
     # ---- clsa-classify linear: other values than these make it another protocol, "voc07-linear-custom"
     cfg.LINEAR = CfgNode()

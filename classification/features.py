@@ -100,7 +100,7 @@ def compute_features(
     return Features(*matrices, weights=record, details=details)
 
 
-def choose_device(name: str) -> str:
+def choose_device(name: str, key: str = "FEATURES.DEVICE") -> str:
     """``auto`` becomes the first GPU or the CPU; a device that PyTorch does not have here is refused."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -108,7 +108,7 @@ def choose_device(name: str) -> str:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"FEATURES.DEVICE {name!r} cannot be used here: {reason}. Give auto, cpu or cuda.") from error
+        raise InputError(f"{key} {name!r} cannot be used here: {reason}. Give auto, cpu or cuda.") from error
     return name
 
 

@@ -22,7 +22,7 @@ from clsa.datasets.categories import VOC_CLASSES
 from clsa.datasets.voc_folder import read_image_ids
 
 TINY = ["FEATURES.SIZE", "32", "FEATURES.RESIZE", "32", "FEATURES.WORKERS", "0", "FEATURES.DEVICE", "cpu"]
-SMALL_SVM = [*TINY, "SVM.GRID", "mini5", "SVM.SOLVER", "primal", "SVM.JOBS", "1"]
+SMALL_SVM = [*TINY, "SVM.GRID", "mini5", "SVM.SOLVER", "sklearn-primal", "SVM.JOBS", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,10 @@ def test_classes_without_a_positive_test_image_are_named(
         (["--features", "chance", "--weights", "W.pth"], "--features chance uses no weights, got --weights W.pth"),
         (["--features", "hog", "FEATURES.REESTIMATE_BN", "True"], "needs a backbone, got features hog"),
         (["--features", "hog", "SVM.GRID", "all"], "SVM.GRID 'all' is unknown. Give one of fair26"),
-        (["--features", "hog", "SVM.SOLVER", "ours"], "SVM.SOLVER 'ours' is unknown. Give one of dual, primal"),
+        (
+            ["--features", "hog", "SVM.SOLVER", "ours"],
+            "SVM.SOLVER 'ours' is unknown. Give one of exact, sklearn, sklearn-primal",
+        ),
         (["--features", "chance", "FEATURES.SIZES", "96"], "unknown config key 'FEATURES.SIZES'.*Did you mean"),
         (["FEATURES.KIND", "sift"], "features 'sift' are unknown. Give one of backbone"),
         (["--features", "chance", "DATA.TEST_SPLIT", "trainval"], "are in both trainval and trainval"),
@@ -192,7 +195,9 @@ def test_packaged_configs_name_their_protocol(name: str, kind: str, protocol: st
 def test_every_departure_shows_in_the_protocol() -> None:
     changes = {
         "voc07-svm-vissl11": ["SVM.GRID", "vissl11"],
-        "voc07-svm-fair26-primal": ["SVM.SOLVER", "primal"],
+        "voc07-svm-fair26-primal": ["SVM.SOLVER", "sklearn-primal"],
+        "voc07-svm-fair26-exact": ["SVM.SOLVER", "exact"],
+        "voc07-svm-fair26-exact0.001": ["SVM.SOLVER", "exact", "SVM.TOLERANCE", "1e-3"],
         "voc07-svm-fair26-center_crop-224of256": ["FEATURES.TRANSFORM", "center_crop"],
         "voc07-svm-fair26-train-val": ["DATA.TRAIN_SPLIT", "train", "DATA.TEST_SPLIT", "val"],
     }

@@ -64,8 +64,8 @@ def test_equals_the_benchmarks_recipe(problem) -> None:
     assert (got.fits, got.not_converged) == (3 * (3 * 3 + 1), 0)
 
 
-@pytest.mark.parametrize("solver", ["dual", "primal"])
-def test_both_solvers_minimise_the_equation(problem, solver: str) -> None:
+@pytest.mark.parametrize("solver", ["sklearn", "sklearn-primal", "exact"])
+def test_all_solvers_minimise_the_equation(problem, solver: str) -> None:
     """1/2 (|w|^2 + b^2) + C sum c_i max(0, 1 - y_i (w.x_i + b))^2, positives twice, by L-BFGS in float64."""
     train, labels, test = problem
     target = np.where(labels[:, 0] == 1, 1.0, -1.0)
