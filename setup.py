@@ -31,7 +31,7 @@ setup(
         "safetensors>=0.4",
         "defusedxml>=0.7.1",
     ],
-    extras_require={"test": ["pytest>=7.4", "hypothesis>=6.90", "ruff>=0.6"]},
+    extras_require={"test": ["pytest>=7.4", "pytest-xdist>=3.5", "hypothesis>=6.90", "ruff>=0.6"]},
     entry_points={
         "console_scripts": [
             "clsa-data = clsa.datasets.cli:main",
