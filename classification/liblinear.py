@@ -20,6 +20,7 @@ class ClassFit:
     cost: float
     cross_validated: float
     scores: np.ndarray  # (N_test,) float64
+    weights: np.ndarray  # (D + 1,), the last one the bias
     fits: int
     not_converged: int
 
@@ -65,10 +66,12 @@ def _fit_class(
         by_cost = np.mean(by_fold, axis=0)
         best = int(np.argmax(by_cost))
         machines.append(linear_svc(costs[best], dual, seed).fit(train, target))
+    chosen = machines[-1]
     return ClassFit(
         cost=costs[best],
         cross_validated=float(by_cost[best]),
-        scores=machines[-1].decision_function(test),
+        scores=chosen.decision_function(test),
+        weights=np.append(chosen.coef_[0], chosen.intercept_),
         fits=len(machines),
         not_converged=sum(machine.n_iter_ >= MAX_ITERATIONS for machine in machines),
     )

@@ -42,12 +42,14 @@ SOLVERS = ("exact", "sklearn", "sklearn-primal")
 
 @dataclass(frozen=True)
 class SVMScores:
-    """``scores`` (N_test, K) float64, and by class the chosen costs and their cross-validated APs as fractions.
+    """``scores`` (N_test, K) and the ``weights`` behind them (D + 1, K), the last row the bias, float64; by class the
+    chosen costs and their cross-validated APs as fractions.
 
     ``not_converged`` counts the ``fits`` that missed their solver's own aim; ``solver`` says what a result records.
     """
 
     scores: np.ndarray
+    weights: np.ndarray
     costs: tuple[float, ...]
     cross_validated: tuple[float, ...]
     fits: int
@@ -113,6 +115,7 @@ def fit_and_score(
     by_class = fit_classes(train_features, targets, test_features, costs, solver == "sklearn", FOLDS, seed, jobs)
     return SVMScores(
         scores=np.stack([fit.scores for fit in by_class], axis=1),
+        weights=np.stack([fit.weights for fit in by_class], axis=1),
         costs=tuple(fit.cost for fit in by_class),
         cross_validated=tuple(fit.cross_validated for fit in by_class),
         fits=sum(fit.fits for fit in by_class),
@@ -138,6 +141,7 @@ def _exact(
     fit = fit_path(train, targets, stratified_folds(targets), costs, POSITIVE_WEIGHT, tolerance, device)
     return SVMScores(
         scores=test @ fit.weights[:-1] + fit.weights[-1],
+        weights=fit.weights,
         costs=fit.costs,
         cross_validated=fit.cross_validated,
         fits=fit.fits,

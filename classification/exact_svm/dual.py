@@ -11,36 +11,28 @@ With the active images known, the minimum has b = 0 outside A and solves on it
 hundred to a thousand of VOC's 5011 images. An exact line search towards that b keeps the descent while A still changes.
 
 The equation is solved for the correction of b, from a residual in float64. So K may be float32, and its factor too
-where the condition allows: what they lack in digits, the next round makes up.
+where the condition allows: what they lack in digits, the next round makes up. A problem for which that is not enough
+gets its K_AA in float64.
 """
 
 import torch
 from torch import Tensor
 
+from .images import Images
 from .line_search import best_step
-from .problem import Problems, combination, scores_of
+from .problem import Problems
 
 _ROUNDS = 40
+_STALLED = 1e-2  # a step this short: float32 did not give a direction of descent, from here on float64 does
 
 
-def gram_dtype(features: Tensor, heaviest: float) -> torch.dtype:
+def gram_dtype(images: Images, heaviest: float) -> torch.dtype:
     """The features' own, or float64 where float32's error would drown the equation's diagonal, 1 / (2 s).
 
     Rounding disturbs K's eigenvalues by about eps max |x|^2 sqrt(N). ``heaviest`` is the largest s to come.
     """
-    disturbance = torch.finfo(torch.float32).eps * float((features * features).sum(1).max()) * len(features) ** 0.5
-    return torch.float64 if 2 * heaviest * disturbance > 0.3 else features.dtype
-
-
-def gram_matrix(features: Tensor, dtype: torch.dtype) -> Tensor:
-    """K, (N, N) in ``dtype``."""
-    gram = torch.empty(len(features), len(features), dtype=dtype, device=features.device)
-    for start in range(0, len(features), 1024):  # the lower triangle, in blocks of rows, and its mirror image
-        rows = features[start : start + 1024].to(dtype)
-        stop = start + len(rows)
-        gram[start:stop, :stop] = rows @ features[:stop].to(dtype).T
-        gram[:start, start:stop] = gram[start:stop, :start].T
-    return gram
+    disturbance = torch.finfo(torch.float32).eps * images.longest() ** 2 * len(images) ** 0.5
+    return torch.float64 if 2 * heaviest * disturbance > 0.3 else images.matrix.dtype
 
 
 def minimise(problems: Problems, start: Tensor, gram: Tensor, tolerance: float) -> tuple[Tensor, dict[str, int]]:
@@ -50,34 +42,38 @@ def minimise(problems: Problems, start: Tensor, gram: Tensor, tolerance: float) 
     it is; the caller certifies.
     """
     live = torch.arange(len(problems), device=start.device)
-    part = problems
+    part, images = problems, problems.images
     b = start.clone()
-    z = scores_of(part.features, combination(part.features, b))
-    solution = b.clone()
+    z = images.scores(images.combination(b))
+    solution, careful = b.clone(), torch.zeros_like(live, dtype=torch.bool)
     work = {"newton_rounds": 0, "factorisations": 0}
     for _ in range(_ROUNDS):
         excess = b - part.coefficients(z)  # g = excess X
-        norm = combination(part.features, excess).norm(dim=1)
+        norm = images.combination(excess).norm(dim=1)
         going = norm > tolerance * (b * z).sum(1).clamp_min(0).sqrt()
         if not bool(going.all()):
             solution[live] = b
             if not bool(going.any()):
                 return solution, work
-            live, b, z, excess = (x[going] for x in (live, b, z, excess))
+            live, b, z, excess, careful = (x[going] for x in (live, b, z, excess, careful))
             part = part.select(going)
         active = part.active(z)
-        q = torch.stack([_correction(gram, *row) for row in zip(part.weight, active, b, excess, strict=True)])
-        x_d = scores_of(part.features, combination(part.features, q))
+        rows = zip(part.weight, active, b, excess, careful, strict=True)
+        q = torch.stack([_correction(images, gram, *row) for row in rows])
+        x_d = images.scores(images.combination(q))
         t = best_step((b * x_d).sum(1), (q * x_d).sum(1), 1 - part.target * z, part.target * x_d, part.weight)
         b, z = b + t[:, None] * q, z + t[:, None] * x_d
+        careful = careful | (t < _STALLED) | ~q.any(1)
         work["newton_rounds"] += 1
         work["factorisations"] += len(part)
     solution[live] = b
     return solution, work
 
 
-def _correction(gram: Tensor, weight: Tensor, active: Tensor, b: Tensor, excess: Tensor) -> Tensor:
-    """q (N,) such that b + q solves the equation on the active images and is 0 on the others.
+def _correction(
+    images: Images, gram: Tensor, weight: Tensor, active: Tensor, b: Tensor, excess: Tensor, careful: Tensor
+) -> Tensor:
+    """q (N,) such that b + q solves the equation on the active images and is 0 on the others; 0 where it cannot.
 
     Outside A: q = -b. On A, from ``q + 2 s K q = -excess``: (K_AA + D) q_A = -D excess_A + K_AO b_O, with the images O
     that have left the active ones and D = 1 / (2 s).
@@ -86,11 +82,15 @@ def _correction(gram: Tensor, weight: Tensor, active: Tensor, b: Tensor, excess:
     q = torch.where(active, 0.0, -b)
     if not len(inside):
         return q
-    rows = gram.index_select(0, inside)
-    matrix, ridge = rows.index_select(1, inside), 0.5 / weight[inside]
-    right = -ridge * excess[inside] + rows.index_select(1, left).double() @ b[left]
-    condition = float(matrix.diagonal().sum() / ridge.min())
-    if torch.finfo(torch.float32).eps * condition > 0.05:
+    if careful:
+        x = images.rows(inside).dense(torch.float64)
+        matrix, among_left = x @ x.T, x @ images.rows(left).dense(torch.float64).T
+    else:
+        rows = gram.index_select(0, inside)
+        matrix, among_left = rows.index_select(1, inside), rows.index_select(1, left).double()
+    ridge = 0.5 / weight[inside]
+    right = -ridge * excess[inside] + among_left @ b[left]
+    if torch.finfo(torch.float32).eps * float(matrix.diagonal().sum() / ridge.min()) > 0.05:
         matrix = matrix.double()
     matrix.diagonal().add_(ridge.to(matrix.dtype))
     factor, failed = torch.linalg.cholesky_ex(matrix)

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from . import dual, primal
+from .images import Images
 from .line_search import best_step
 from .preconditioner import Preconditioner
-from .problem import Problems, combination
+from .problem import Problems
 from .reduction import reduced
 
 _HEADROOM = 0.7  # of the tolerance, for a solver whose own arithmetic is float32; the certificate is float64
@@ -32,55 +33,52 @@ class Solutions:
         """``function`` of each tensor."""
         return Solutions(*(function(part) for part in (self.w, self.z, self.b, self.certificate)))
 
+    def where(self, kept: Tensor, other: "Solutions") -> "Solutions":
+        """Those of ``kept`` (P,) from here, the rest from ``other``."""
+        pairs = ((self.w, other.w), (self.z, other.z), (self.b, other.b), (self.certificate, other.certificate))
+        return Solutions(*(torch.where(kept.view(-1, *[1] * (a.dim() - 1)), a, b) for a, b in pairs))
+
 
 class Minimiser:
-    """Solves problems of one feature matrix.
+    """Solves problems of the same images.
 
     Args:
-        features: (N, D) float32 or float64, the last column 1. With D > N the problems are solved on the rows of
+        images: float32 or float64. With more features than images the problems are solved on the rows of
             :mod:`.reduction`, and :meth:`weights` leads back.
         heaviest: the largest weight s that will come, for the precision of the Gram matrix.
         tolerance: solutions are certified where |g| <= tolerance |w|.
     """
 
-    def __init__(self, features: Tensor, heaviest: float, tolerance: float) -> None:
-        self.original = self.features = features
-        self.heaviest = heaviest
+    def __init__(self, images: Images, heaviest: float, tolerance: float) -> None:
+        self.given = self.images = images
         self.tolerance = tolerance
-        if features.shape[1] > len(features):
-            self.features = self._reduce()
-        self.magnitude = float(features.norm(dim=1).max())
+        self.longest = images.longest()
+        self.gram_dtype = dual.gram_dtype(images, heaviest)
+        if images.dimensions > len(images):
+            gram = images.gram(torch.float64)
+            self.gram = gram.to(self.gram_dtype, copy=True)
+            rotated = reduced(gram)
+            self.images = images if rotated is None else rotated
         self.work: dict[str, int] = {"newton_steps": 0, "cg_iterations": 0, "newton_rounds": 0, "factorisations": 0}
-        images, dimensions = self.features.shape
         # A factorisation of this size takes as long as some ten iterations of conjugate gradients, a Newton step's.
-        self.few_images = max(256, round((120 * images * dimensions) ** (1 / 3)))
-
-    def _reduce(self) -> Tensor:
-        gram = dual.gram_matrix(self.original, torch.float64)
-        factor = reduced(gram)
-        self.gram = gram.to(self._gram_dtype)
-        return self.original if factor is None else factor
-
-    @property
-    def _gram_dtype(self) -> torch.dtype:
-        return dual.gram_dtype(self.original, self.heaviest)
+        self.few_images = max(256, round((120 * len(images) * self.images.dimensions) ** (1 / 3)))
 
     @cached_property
     def gram(self) -> Tensor:
-        return dual.gram_matrix(self.original, self._gram_dtype)
+        return self.given.gram(self.gram_dtype)
+
+    @cached_property
+    def primal_features(self) -> Tensor:
+        """As precise as they came: float32 suffices for conjugate gradients, and is twice as fast."""
+        return self.images.dense(self.given.matrix.dtype)
 
     @cached_property
     def preconditioner(self) -> Preconditioner:
         return Preconditioner(self.primal_features)
 
-    @cached_property
-    def primal_features(self) -> Tensor:
-        """As precise as they came: float32 suffices for conjugate gradients, and is twice as fast."""
-        return self.features.to(self.original.dtype)
-
     def problems(self, target: Tensor, weight: Tensor) -> Problems:
         """Of (P, N) targets, 1 or -1, and weights, both float64."""
-        return Problems(self.features, target, weight, self.magnitude)
+        return Problems(self.images, target, weight, self.longest)
 
     def solve(self, problems: Problems, start: Solutions | None = None) -> Solutions:
         """The minima, from those of neighbouring problems if given; the certificate says how near each came."""
@@ -91,7 +89,7 @@ class Minimiser:
             many = ~few
             part = problems.select(many)
             w, work = primal.minimise(
-                self.primal_features, part, start.w[many], self.preconditioner, _HEADROOM * self.tolerance
+                part, self.primal_features, start.w[many], self.preconditioner, _HEADROOM * self.tolerance
             )
             z, certificate = part.certify(w)
             _place(solved, many, Solutions(w, z, part.coefficients(z), certificate))
@@ -101,7 +99,7 @@ class Minimiser:
         if bool(few.any()):
             part = problems.select(few)
             b, work = dual.minimise(part, solved.b[few], self.gram, self.tolerance)
-            w = combination(self.features, b)
+            w = self.images.combination(b)
             z, certificate = part.certify(w)
             _place(solved, few, Solutions(w, z, b, certificate))
             self._count(work)
@@ -109,16 +107,16 @@ class Minimiser:
 
     def weights(self, problems: Problems, solved: Solutions) -> tuple[Tensor, Tensor]:
         """Weights (P, D) for the features as they came, and their certificates (P,), against those features."""
-        if self.features is self.original:
+        if self.images is self.given:
             return solved.w, solved.certificate
-        given = Problems(self.original, problems.target, problems.weight, self.magnitude)
+        given = Problems(self.given, problems.target, problems.weight, self.longest)
         b = solved.b.clone()
-        w = combination(self.original, b)
+        w = self.given.combination(b)
         certificate = given.certify(w)[1]
         off = certificate > self.tolerance  # rarely: where the reduction's jitter shows
         if bool(off.any()):
             b[off], work = dual.minimise(given.select(off), b[off], self.gram, self.tolerance)
-            w = combination(self.original, b)
+            w = self.given.combination(b)
             certificate = given.certify(w)[1]
             self._count(work)
         return w, certificate
@@ -130,7 +128,7 @@ class Minimiser:
 
 def _nothing(problems: Problems) -> Solutions:
     zeros = torch.zeros_like(problems.target)
-    w = zeros.new_zeros(len(problems), problems.features.shape[1])
+    w = zeros.new_zeros(len(problems), problems.images.dimensions)
     return Solutions(w, zeros, zeros, zeros.new_full((len(problems),), torch.inf))
 
 

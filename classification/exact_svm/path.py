@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .images import Images
 from .minimiser import Minimiser, Solutions
 from .ranking import step_average_precision
 
@@ -65,42 +66,41 @@ def fit_path(
         positive_weight: factor of the cost for positives.
     """
     costs = tuple(float(cost) for cost in costs)
-    x = torch.as_tensor(features, device=device)
-    x = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
     y = torch.as_tensor(targets.T, dtype=torch.float64, device=device).contiguous()  # K x N
     class_weight = torch.where(y > 0, positive_weight, 1.0)
     folds = int(fold_of.max()) + 1
     seen = torch.as_tensor(np.concatenate([fold != fold_of.T for fold in range(folds)]), device=device)  # P x N
-    minimiser = Minimiser(x, positive_weight * max(costs), tolerance)
+    minimiser = Minimiser(
+        Images(torch.as_tensor(features, device=device), bias=True), positive_weight * max(costs), tolerance
+    )
 
     y_folds, weight_folds = y.repeat(folds, 1), class_weight.repeat(folds, 1) * seen
     solutions: Solutions | None = None
-    by_cost: dict[float, Solutions] = {}
-    precision: dict[float, np.ndarray] = {}
+    precision, certificates = {}, {}
+    best: Solutions | None = None  # of each class, at the best cost so far
     for cost in tqdm(sorted(set(costs)), desc="exact SVM, costs", unit="cost", leave=False):
         solutions = minimiser.solve(minimiser.problems(y_folds, cost * weight_folds), solutions)
-        by_cost[cost] = solutions
         precision[cost] = _held_out_precision(solutions.z, targets, fold_of)
+        certificates[cost] = solutions.certificate.cpu().numpy().reshape(folds, -1)
+        tried = [other for other in costs if other in precision]
+        chosen = [max(tried, key=lambda other: precision[other][k]) for k in range(len(y))]  # the first of equal ones
+        mean = solutions.map(lambda part: part.unflatten(0, (folds, -1)).mean(0))
+        best = mean if best is None else best.where(y.new_tensor(chosen) != cost, mean)
 
-    cross_validated = np.stack([precision[cost] for cost in costs])  # costs x K
-    chosen = [costs[row] for row in cross_validated.argmax(axis=0)]
-    start = _mean_over_folds(by_cost, chosen, folds)
     final = minimiser.problems(y, class_weight * y.new_tensor(chosen)[:, None])
-    weights, certificates = (part.cpu().numpy() for part in minimiser.weights(final, minimiser.solve(final, start)))
+    weights, final_certificates = (
+        part.cpu().numpy() for part in minimiser.weights(final, minimiser.solve(final, best))
+    )
 
     everything = [
-        *(
-            (value, fold, k, cost)
-            for cost, part in by_cost.items()
-            for (fold, k), value in np.ndenumerate(part.certificate.cpu().numpy().reshape(folds, -1))
-        ),
-        *((value, None, k, chosen[k]) for k, value in enumerate(certificates)),
+        *((value, fold, k, cost) for cost, part in certificates.items() for (fold, k), value in np.ndenumerate(part)),
+        *((value, None, k, chosen[k]) for k, value in enumerate(final_certificates)),
     ]
     return PathFit(
         weights=weights.T,
         costs=tuple(chosen),
-        cross_validated=tuple(cross_validated.max(axis=0).tolist()),
-        certificates=certificates,
+        cross_validated=tuple(float(precision[cost][k]) for k, cost in enumerate(chosen)),
+        certificates=final_certificates,
         certificate=max((float(value) for value, *_ in everything if value <= tolerance), default=float("inf")),
         fits=len(everything),
         uncertified=tuple(
@@ -125,14 +125,3 @@ def _held_out_precision(z: Tensor, targets: np.ndarray, fold_of: np.ndarray) -> 
             for k in range(targets.shape[1])
         ]
     )
-
-
-def _mean_over_folds(by_cost: dict[float, Solutions], chosen: Sequence[float], folds: int) -> Solutions:
-    """Where the fit on all images starts: the mean of what the folds found at the class's cost."""
-    columns = len(chosen)
-
-    def mean(name: str) -> Tensor:
-        parts = (getattr(by_cost[cost], name)[k::columns].mean(dim=0) for k, cost in enumerate(chosen))
-        return torch.stack(list(parts))
-
-    return Solutions(mean("w"), mean("z"), mean("b"), mean("certificate"))

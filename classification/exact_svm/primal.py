@@ -21,13 +21,12 @@ _FORCING = 0.1  # a direction's residual, as a share of the gradient: better dir
 
 
 def minimise(
-    features: Tensor, problems: Problems, start: Tensor, preconditioner: Preconditioner, tolerance: float
+    problems: Problems, features: Tensor, start: Tensor, preconditioner: Preconditioner, tolerance: float
 ) -> tuple[Tensor, dict[str, int]]:
-    """Solutions (P, D), float64, with |g| <= tolerance |w| as far as ``features`` tell, and what they took.
+    """Solutions (P, D), float64, with |g| <= tolerance |w| as far as ``features``, X (N, D), tell, and what they took.
 
-    Everything is computed in the dtype of ``features``, which are those of ``problems`` in the precision to be used.
-    Whether the tolerance was reached is for the caller to certify; a problem that does not get there within the step
-    limit comes back as it is.
+    Everything is computed in the dtype of ``features``. Whether the tolerance was reached is for the caller to certify;
+    a problem that does not get there within the step limit comes back as it is.
     """
     live = torch.arange(len(problems), device=features.device)
     y, s, w = (part.to(features.dtype) for part in (problems.target, problems.weight, start))

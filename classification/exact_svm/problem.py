@@ -19,28 +19,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_ROWS = 128  # of the features that are widened to float64 at a time: they stay in the cache
+from .images import Images
 
 
 @dataclass(frozen=True)
 class Problems:
-    """``features`` (N, D) float32 or float64, ``magnitude`` the largest norm of a row; ``target`` and
-    ``weight`` (P, N) float64.
+    """``images`` of which ``longest`` is the largest norm; ``target`` and ``weight`` (P, N) float64.
 
     Problems are rows, not columns: matrix libraries multiply a few long rows several times faster than as many columns.
     """
 
-    features: Tensor
+    images: Images
     target: Tensor
     weight: Tensor
-    magnitude: float
+    longest: float
 
     def __len__(self) -> int:
         return len(self.target)
 
     def select(self, rows: Tensor) -> "Problems":
         """Those problems alone."""
-        return Problems(self.features, self.target[rows], self.weight[rows], self.magnitude)
+        return Problems(self.images, self.target[rows], self.weight[rows], self.longest)
 
     def active(self, z: Tensor) -> Tensor:
         """(P, N) bool: images that a problem sees and whose loss is not zero."""
@@ -60,23 +59,10 @@ class Problems:
         The certificate is 0 where w = 0 is the minimum and w is nothing but the rounding error of a sum over images
         that cancels. That happens: features that tell nothing, and classes that weigh the same.
         """
-        z = scores_of(self.features, w)
-        gradient = (w - combination(self.features, self.coefficients(z))).norm(dim=1)
+        z = self.images.scores(w)
+        gradient = (w - self.images.combination(self.coefficients(z))).norm(dim=1)
         size = w.norm(dim=1)
-        total = 2 * self.weight.sum(1) * self.magnitude
+        total = 2 * self.weight.sum(1) * self.longest
         rounding = 4 * torch.finfo(torch.float64).eps * total
-        is_zero = (size <= rounding) & (gradient <= rounding * (1 + total * self.magnitude))
+        is_zero = (size <= rounding) & (gradient <= rounding * (1 + total * self.longest))
         return z, torch.where(is_zero, 0.0, gradient / size.clamp_min(torch.finfo(torch.float64).tiny))
-
-
-def scores_of(features: Tensor, w: Tensor) -> Tensor:
-    """w X' in float64, (P, N), a block of images at a time: float32 features need no second copy of themselves."""
-    return torch.cat([w @ block.to(w.dtype).T for block in features.split(_ROWS)], dim=1)
-
-
-def combination(features: Tensor, b: Tensor) -> Tensor:
-    """b X in float64, (P, D)."""
-    total = b.new_zeros(len(b), features.shape[1])
-    for block, part in zip(features.split(_ROWS), b.split(_ROWS, dim=1), strict=True):
-        total.addmm_(part, block.to(b.dtype))
-    return total

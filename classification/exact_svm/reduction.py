@@ -1,4 +1,4 @@
-"""Fewer dimensions than images, and the same inner products: what layers of 8192 or 9216 features are solved in.
+"""As many dimensions as images, and the same inner products: how layers of 8192 or 9216 features are solved.
 
     N images, D > N features    X (N, D)    K = X X' (N, N)    L (N, N) lower triangular, K = L L'
 
@@ -10,15 +10,17 @@ the rows of L is the problem on the rows of X: the same scores z, the same coeff
 import torch
 from torch import Tensor
 
+from .images import Images
+
 #: Added to K's diagonal, as a share of its largest entry, so that repeated images do not stop the factorisation. Scores
 #: change by some 1e-9 |b|: far below what the solvers' tolerance admits.
 _JITTER = 1e-9
 
 
-def reduced(gram: Tensor) -> Tensor | None:
-    """L, or None where K cannot be factorised; both float64."""
-    ridge = _JITTER * gram.diagonal().max()
-    lifted = gram.clone()
-    lifted.diagonal().add_(ridge)
-    factor, failed = torch.linalg.cholesky_ex(lifted)
-    return None if bool(failed) else factor
+def reduced(gram: Tensor) -> Images | None:
+    """The rows of L, or None where K cannot be factorised. ``gram``, K in float64, is overwritten."""
+    diagonal = gram.diagonal()
+    diagonal.add_(_JITTER * diagonal.max())
+    failed = torch.empty((), dtype=torch.int32, device=gram.device)
+    torch.linalg.cholesky_ex(gram, out=(gram, failed))
+    return None if bool(failed) else Images(gram, bias=False)
