@@ -7,7 +7,7 @@ weights come from, what was dropped, the parity figures.
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,7 +20,7 @@ from clsa.configs.run_files import sha256_of_file, versions, write_json
 
 from .architecture import build_trunk, first, recognise_architecture, trunk_shapes
 from .names import detectron2_name, torchvision_name
-from .proof import check_values, forward_parity
+from .proof import check_values, features, forward_parity
 from .safe_reading import read_file
 from .targets import TARGETS, TargetName, check_suffix, target_of, trunk_of, write_tensors
 
@@ -79,18 +79,23 @@ def read_backbone(path: str | Path, target: TargetName | None = None) -> Backbon
 
 
 def write_backbone(
-    path: str | Path, state: Mapping[str, torch.Tensor], target: TargetName, manifest: Mapping[str, Any]
+    path: str | Path,
+    state: MutableMapping[str, torch.Tensor],
+    target: TargetName,
+    manifest: Mapping[str, Any],
+    consume: bool = False,
 ) -> dict[str, Any]:
     """Prove, then write a backbone file and its manifest. What fails the proof leaves no file.
 
-    The file is written in a temporary folder beside ``path``, read back, compared with ``state`` tensor by tensor and
-    by a forward pass, and only then given its name.
+    The file is written in a temporary folder beside ``path``, read back, compared with ``state`` by the hash of its
+    tensors and by a forward pass, and only then given its name.
 
     Args:
         path: suffix as the target has it; an existing file is replaced.
         state: the complete trunk, float32, in torchvision's names; no ``fc``, no ``num_batches_tracked``.
         manifest: what is known of the origin: ``source`` (``file``, ``sha256``, ``format``, ``method``,
             ``iteration``), ``counts``, ``dropped``. The rest is filled in.
+        consume: empty ``state`` as soon as it is written, so that the memory need not hold the weights twice.
 
     Returns:
         The manifest as written to ``<path>.json``.
@@ -104,14 +109,18 @@ def write_backbone(
     origin = f"the backbone for {path}"
     architecture = recognise_architecture(state, origin)
     check_values(state, origin)
-    state = {name: _plain(state[name]) for name in trunk_shapes(architecture)}
+    plain = {name: _plain(state[name]) for name in trunk_shapes(architecture)}
+    digest, expected = backbone_hash(plain), features(plain, architecture)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         temporary = Path(folder) / path.name
-        write_tensors(temporary, state, target)
-        written = _read_back(temporary, state, target, origin)
-        parity = forward_parity(state, architecture, written, target)
-        digest = sha256_of_file(temporary)
+        write_tensors(temporary, plain, target)
+        del plain
+        if consume:
+            state.clear()
+        written = _read_back(temporary, target, digest, origin)
+        parity = forward_parity(expected, features(written, architecture, target))
+        sha256_of_written = sha256_of_file(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -120,8 +129,8 @@ def write_backbone(
         "target": target,
         "architecture": {"depth": architecture.depth, "width_per_group": architecture.width_per_group},
         "source": dict(manifest.get("source", {})),
-        "sha256": digest,
-        "backbone_sha256": backbone_hash(state),
+        "sha256": sha256_of_written,
+        "backbone_sha256": digest,
         "counts": {**manifest.get("counts", {}), "target": len(written)},
         "dropped": manifest.get("dropped", []),
         "parity": parity,
@@ -174,13 +183,11 @@ def _plain(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().cpu().contiguous().flatten().view(tensor.shape)
 
 
-def _read_back(
-    path: Path, state: Mapping[str, torch.Tensor], target: TargetName, origin: str
-) -> dict[str, torch.Tensor]:
-    """The tensors of a written file, in the target's names; an ``InputError`` unless they are ``state``'s."""
+def _read_back(path: Path, target: TargetName, digest: str, origin: str) -> dict[str, torch.Tensor]:
+    """The tensors of a written file, in the target's names; an ``InputError`` unless their hash is ``digest``."""
     _, content = read_file(path)
     restored = trunk_of(content, target)
-    if restored.keys() != state.keys() or not all(torch.equal(restored[name], state[name]) for name in state):
+    if backbone_hash(restored) != digest:
         raise InputError(f"{origin} does not read back as it was written; nothing was written")
     return {TARGETS[target].rename(name): tensor for name, tensor in restored.items()}
 

@@ -53,35 +53,37 @@ def convert(
     source, destination = Path(source), Path(destination)
     check_suffix(destination, target)
     _check_free(source, destination, overwrite)
+    architecture, trunk, origin, told = _read(source, layout)
+    manifest = write_backbone(destination, trunk, target, origin, consume=True)
+    return Conversion(architecture, manifest, told)
+
+
+def _read(source: Path, forced: str | None) -> tuple[Architecture, dict[str, torch.Tensor], dict[str, Any], list[str]]:
+    """A checkpoint's trunk, nothing else of which stays in memory; what the manifest says of its origin; warnings."""
     _, content = read_file(source)
     flat = flatten(content, str(source))
-    recognised = recognise_layout(flat, str(source), layout)
-    keys = sort_keys(flat, recognised, str(source))
+    layout = recognise_layout(flat, str(source), forced)
+    keys = sort_keys(flat, layout, str(source))
     architecture, trunk = complete_trunk(keys, str(source))
     digest = sha256_of_file(source)
-    earlier = read_manifest(source, digest) if recognised.name in TARGETS else None  # SRC is a backbone file itself
+    earlier = read_manifest(source, digest) if layout.name in TARGETS else None  # SRC is a backbone file itself
     dropped = [{"rule": rule, "keys": names} for rule, names in keys.dropped.items()]
-    manifest = write_backbone(
-        destination,
-        trunk,
-        target,
-        {
-            "source": {
-                "file": str(source),
-                "sha256": digest,
-                "format": recognised.name,
-                "network": recognised.taken,
-                **progress(content, earlier),
-            },
-            "counts": {
-                "source": len(flat),
-                "used": len(trunk),
-                "dropped": sum(len(rule["keys"]) for rule in dropped),
-            },
-            "dropped": dropped,
+    origin = {
+        "source": {
+            "file": str(source),
+            "sha256": digest,
+            "format": layout.name,
+            "network": layout.taken,
+            **progress(content, earlier),
         },
-    )
-    return Conversion(architecture, manifest, warnings(keys, recognised))
+        "counts": {
+            "source": len(flat),
+            "used": len(trunk),
+            "dropped": sum(len(rule["keys"]) for rule in dropped),
+        },
+        "dropped": dropped,
+    }
+    return architecture, trunk, origin, warnings(keys, layout)
 
 
 def complete_trunk(keys: SortedKeys, origin: str) -> tuple[Architecture, dict[str, torch.Tensor]]:

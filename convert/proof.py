@@ -50,24 +50,12 @@ def untrained_norms(state: Mapping[str, torch.Tensor]) -> tuple[int, int]:
     return len(initial), len(variances)
 
 
-@torch.inference_mode()
-def forward_parity(
-    state: Mapping[str, torch.Tensor],
-    architecture: Architecture,
-    written: Mapping[str, torch.Tensor],
-    target: TargetName,
-) -> dict[str, float]:
-    """Run the source's network and the file's on the same random image, and compare them stage by stage.
-
-    The source's network is torchvision's, loaded strictly. The file's is put together from nothing but the names and
-    tensors that were written: for ``"detectron2"`` by a forward pass of our own in detectron2's structure
-    (STRIDE_IN_1X1 False), for the others, whose ResNets are torchvision's by other prefixes, by a fresh network of
-    torchvision's, loaded strictly.
+def forward_parity(expected: Mapping[str, torch.Tensor], got: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """Compare the features of the source's network with those of the file's, stage by stage.
 
     Args:
-        state: the source's tensors in torchvision's names.
-        written: the tensors read back from the file's bytes, in the target's names.
-        target: see ``targets``.
+        expected: :func:`features` of the source.
+        got: of the tensors that were read back from the file.
 
     Returns:
         stage -> max abs difference, 0.0 at every stage.
@@ -75,19 +63,32 @@ def forward_parity(
     Raises:
         InputError: a difference, or features that are not finite.
     """
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(1, 3, IMAGE_SIDE, IMAGE_SIDE, generator=generator)
-    expected = torchvision_stages(state, architecture, images)
-    if target == "detectron2":
-        got = detectron2_stages(written, images)
-    else:
-        restored = {TARGETS[target].restore(name): tensor for name, tensor in written.items()}
-        got = torchvision_stages(restored, architecture, images)
     parity = {stage: (expected[stage] - got[stage]).abs().max().item() for stage in STAGES}
     if any(difference != 0.0 for difference in parity.values()):  # NaN differs too
         figures = ", ".join(f"{stage} {difference:.3g}" for stage, difference in parity.items())
         raise InputError(f"the features of the converted backbone differ from the source's: {figures}; need 0.0")
     return parity
+
+
+@torch.inference_mode()
+def features(
+    tensors: Mapping[str, torch.Tensor], architecture: Architecture, target: TargetName = "torchvision"
+) -> dict[str, torch.Tensor]:
+    """What a backbone makes of a random image, always the same one: stage -> features.
+
+    The network is put together from nothing but the names and tensors of ``target``: for ``"detectron2"`` by a forward
+    pass of our own in detectron2's structure (STRIDE_IN_1X1 False), for the others, whose ResNets are torchvision's
+    under other prefixes, by a network of torchvision's that gets all of its tensors from them.
+
+    Raises:
+        InputError: a tensor that takes no part.
+    """
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(1, 3, IMAGE_SIDE, IMAGE_SIDE, generator=generator)
+    if target == "detectron2":
+        return detectron2_stages(tensors, images)
+    restored = {TARGETS[target].restore(name): tensor for name, tensor in tensors.items()}
+    return torchvision_stages(restored, architecture, images)
 
 
 def torchvision_stages(

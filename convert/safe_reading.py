@@ -100,6 +100,8 @@ def kind_of_file(path: Path) -> Kind:
         raise InputError(f"{path} cannot be read: {error.strerror}. Give the path of a file with weights.") from error
     if not start:
         raise InputError(f"{path} is empty (0 bytes): a download or a copy that failed? Fetch it again.")
+    if start[5:10] == b'\0\0\0{"':  # before the others: a header's length may begin with a pickle's first byte
+        return "safetensors"
     if start.startswith((_ZIP, _OLD_TORCH)):
         return "torch"
     if start.startswith(_PICKLE):

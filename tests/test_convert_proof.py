@@ -6,7 +6,7 @@ import torch
 from clsa.configs.command import InputError
 from clsa.convert.architecture import Architecture, build_trunk, trunk_shapes
 from clsa.convert.names import detectron2_name
-from clsa.convert.proof import STAGES, check_values, detectron2_stages, forward_parity, untrained_norms
+from clsa.convert.proof import STAGES, check_values, detectron2_stages, features, forward_parity, untrained_norms
 
 NARROW = Architecture(50, width_per_group=8)
 
@@ -30,8 +30,8 @@ def renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def test_parity_of_the_same_weights_is_exactly_zero(trunk) -> None:
     zero = dict.fromkeys(STAGES, 0.0)
-    assert forward_parity(trunk, NARROW, renamed(trunk), "detectron2") == zero
-    assert forward_parity(trunk, NARROW, trunk, "torchvision") == zero
+    assert forward_parity(features(trunk, NARROW), features(renamed(trunk), NARROW, "detectron2")) == zero
+    assert forward_parity(features(trunk, NARROW), features(trunk, NARROW, "torchvision")) == zero
 
 
 def test_stages_are_torchvisions_own(trunk) -> None:
@@ -64,13 +64,13 @@ def test_two_tensors_of_one_shape_in_each_others_place(trunk, one: str, other: s
     exchanged = {**trunk, one: trunk[other], other: trunk[one]}
     for target, written in (("detectron2", renamed(exchanged)), ("torchvision", exchanged)):
         with pytest.raises(InputError, match=rf"differ from the source's: stem 0, .*{stage} [1-9]|{stage} 0\.\d"):
-            forward_parity(trunk, NARROW, written, target)
+            forward_parity(features(trunk, NARROW), features(written, NARROW, target))
 
 
 def test_features_that_are_not_finite_prove_nothing(trunk) -> None:
     overflowing = {**trunk, "bn1.weight": trunk["bn1.weight"] * 1e38, "layer1.0.bn1.weight": torch.full((8,), 1e38)}
     with pytest.raises(InputError, match="nan"):
-        forward_parity(overflowing, NARROW, renamed(overflowing), "detectron2")
+        forward_parity(features(overflowing, NARROW), features(renamed(overflowing), NARROW, "detectron2"))
 
 
 def test_a_tensor_that_takes_no_part(trunk) -> None:
@@ -109,5 +109,5 @@ def test_the_callers_random_numbers_are_left_alone(trunk) -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    forward_parity(trunk, NARROW, trunk, "torchvision")
+    forward_parity(features(trunk, NARROW), features(trunk, NARROW, "torchvision"))
     assert torch.equal(torch.rand(3), expected)

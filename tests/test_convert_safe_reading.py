@@ -56,6 +56,18 @@ def test_safetensors(tmp_path: Path, tensors) -> None:
     assert all(torch.equal(content[name], tensor) for name, tensor in tensors.items())
 
 
+def test_a_safetensors_file_that_begins_like_a_pickle(tmp_path: Path) -> None:
+    """The header's length is a multiple of 8 and stands first: with 128 its first byte is that of every pickle."""
+    for length in range(40):
+        content = safetensors.torch.save({"a" * length: torch.ones(1), "b": torch.ones(1)})
+        if content[0] == 0x80:
+            break
+    assert content.startswith(b"\x80")
+    (tmp_path / "x.safetensors").write_bytes(content)
+    kind, read = read_file(tmp_path / "x.safetensors")
+    assert (kind, read["b"].item()) == ("safetensors", 1)
+
+
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_numpy_pickles_of_every_protocol(protocol: int) -> None:
     arrays = {
