@@ -398,7 +398,8 @@ def test_every_layout_to_every_target(
     path = write(content, tmp_path, manner)
     trunk = {key: tensor for key, tensor in one.items() if "num_batches" not in key}
     dropped = sum(rules.values())
-    for target, entry in TARGETS.items():
+    is_first = [layout for layout, _ in BUILDERS.values()].index(name) == list(BUILDERS).index(build)
+    for target, entry in list(TARGETS.items())[0 if is_first else -1 :]:  # of a layout's varieties, one goes everywhere
         suffix = entry.suffixes[list(BUILDERS).index(build) % len(entry.suffixes)]
         conversion = convert(path, tmp_path / f"{target}{suffix}", target)
         manifest = conversion.manifest
