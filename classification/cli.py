@@ -17,7 +17,7 @@ examples:
   # another paper's grid and crop: another protocol id in the result
   clsa-classify svm --weights backbone_torchvision.pth --data DATASETS/VOC2007 --output runs/svm_crop \\
       SVM.GRID vissl11 FEATURES.TRANSFORM center_crop
-  # the same minima, each certified, all classes at once: some 20 times less work, on a CPU or a GPU
+  # the same minima, each certified, all classes at once and so with far less work, on a CPU or a GPU
   clsa-classify svm --solver exact --weights backbone_torchvision.pth --data DATASETS/VOC2007 --output runs/svm_exact
   # what needs no training, through the same probe
   clsa-classify svm --features colour_histogram --data DATASETS/VOC2007 --output runs/colour

@@ -167,7 +167,7 @@ COSTS = st.lists(st.sampled_from([10.0**power for power in range(-7, 4)]), min_s
 @given(awkward(), COSTS)
 def test_converges_and_certifies_or_says_that_it_did_not(data, costs: list[float]) -> None:
     features, targets, weights = data
-    minimiser = Minimiser(Images(torch.as_tensor(features), bias=True), 2 * max(costs), TOLERANCE)
+    minimiser = Minimiser(Images(torch.as_tensor(features), bias=True), TOLERANCE)
     solutions = None
     for cost in costs:
         problems = minimiser.problems(*(torch.as_tensor(part).double() for part in (targets, cost * weights)))

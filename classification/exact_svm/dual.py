@@ -23,16 +23,18 @@ from .line_search import best_step
 from .problem import Problems
 
 _ROUNDS = 40
-_STALLED = 1e-2  # a step this short: float32 did not give a direction of descent, from here on float64 does
+_STALLED = 1e-6  # a step this short: float32 did not give a direction of descent, from here on float64 does
 
 
-def gram_dtype(images: Images, heaviest: float) -> torch.dtype:
-    """The features' own, or float64 where float32's error would drown the equation's diagonal, 1 / (2 s).
+def gram_dtype(problems: Problems) -> torch.dtype:
+    """The features' own, or float64 where float32's error would disturb the equation's diagonal, 1 / (2 s).
 
-    Rounding disturbs K's eigenvalues by about eps max |x|^2 sqrt(N). ``heaviest`` is the largest s to come.
+    Rounding disturbs K's eigenvalues by about eps max |x|^2 sqrt(N).
     """
-    disturbance = torch.finfo(torch.float32).eps * images.longest() ** 2 * len(images) ** 0.5
-    return torch.float64 if 2 * heaviest * disturbance > 0.3 else images.matrix.dtype
+    images = problems.images
+    disturbance = torch.finfo(torch.float32).eps * problems.longest**2 * len(images) ** 0.5
+    heaviest = float(problems.weight.max())
+    return torch.float64 if 2 * heaviest * disturbance > 0.02 else images.matrix.dtype
 
 
 def minimise(problems: Problems, start: Tensor, gram: Tensor, tolerance: float) -> tuple[Tensor, dict[str, int]]:

@@ -45,27 +45,22 @@ class Minimiser:
     Args:
         images: float32 or float64. With more features than images the problems are solved on the rows of
             :mod:`.reduction`, and :meth:`weights` leads back.
-        heaviest: the largest weight s that will come, for the precision of the Gram matrix.
         tolerance: solutions are certified where |g| <= tolerance |w|.
     """
 
-    def __init__(self, images: Images, heaviest: float, tolerance: float) -> None:
+    def __init__(self, images: Images, tolerance: float) -> None:
         self.given = self.images = images
         self.tolerance = tolerance
         self.longest = images.longest()
-        self.gram_dtype = dual.gram_dtype(images, heaviest)
+        self.gram: Tensor | None = None
         if images.dimensions > len(images):
             gram = images.gram(torch.float64)
-            self.gram = gram.to(self.gram_dtype, copy=True)
+            self.gram = gram.to(images.matrix.dtype, copy=True)
             rotated = reduced(gram)
             self.images = images if rotated is None else rotated
         self.work: dict[str, int] = {"newton_steps": 0, "cg_iterations": 0, "newton_rounds": 0, "factorisations": 0}
         # A factorisation of this size takes as long as some ten iterations of conjugate gradients, a Newton step's.
         self.few_images = max(256, round((120 * len(images) * self.images.dimensions) ** (1 / 3)))
-
-    @cached_property
-    def gram(self) -> Tensor:
-        return self.given.gram(self.gram_dtype)
 
     @cached_property
     def primal_features(self) -> Tensor:
@@ -98,7 +93,7 @@ class Minimiser:
             few[many] = certificate > self.tolerance  # float32 did not suffice: finish them in the dual
         if bool(few.any()):
             part = problems.select(few)
-            b, work = dual.minimise(part, solved.b[few], self.gram, self.tolerance)
+            b, work = dual.minimise(part, solved.b[few], self._gram_for(part), self.tolerance)
             w = self.images.combination(b)
             z, certificate = part.certify(w)
             _place(solved, few, Solutions(w, z, b, certificate))
@@ -115,11 +110,20 @@ class Minimiser:
         certificate = given.certify(w)[1]
         off = certificate > self.tolerance  # rarely: where the reduction's jitter shows
         if bool(off.any()):
-            b[off], work = dual.minimise(given.select(off), b[off], self.gram, self.tolerance)
+            part = given.select(off)
+            b[off], work = dual.minimise(part, b[off], self._gram_for(part), self.tolerance)
             w = self.given.combination(b)
             certificate = given.certify(w)[1]
             self._count(work)
         return w, certificate
+
+    def _gram_for(self, problems: Problems) -> Tensor:
+        """K of the images as given, computed when it is first needed, and again where float64 first is."""
+        dtype = dual.gram_dtype(problems)
+        if self.gram is None or (dtype == torch.float64 and self.gram.dtype != dtype):
+            self.gram = None  # its memory, before the other's is taken
+            self.gram = self.given.gram(dtype)
+        return self.gram
 
     def _count(self, work: dict[str, int]) -> None:
         for name, amount in work.items():

@@ -70,9 +70,7 @@ def fit_path(
     class_weight = torch.where(y > 0, positive_weight, 1.0)
     folds = int(fold_of.max()) + 1
     seen = torch.as_tensor(np.concatenate([fold != fold_of.T for fold in range(folds)]), device=device)  # P x N
-    minimiser = Minimiser(
-        Images(torch.as_tensor(features, device=device), bias=True), positive_weight * max(costs), tolerance
-    )
+    minimiser = Minimiser(Images(torch.as_tensor(features, device=device), bias=True), tolerance)
 
     y_folds, weight_folds = y.repeat(folds, 1), class_weight.repeat(folds, 1) * seen
     solutions: Solutions | None = None
