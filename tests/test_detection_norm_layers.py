@@ -1,5 +1,9 @@
 """clsa.detection.norm_layers: freezing, and the norm over processes."""
 
+import socket
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import distributed, nn
@@ -62,12 +66,7 @@ def two_processes(rank: int, port: int, results: str) -> None:
 
 
 def test_naive_sync_bn_over_two_processes_is_batch_norm_over_their_images(tmp_path) -> None:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    torch.multiprocessing.spawn(two_processes, (port, str(tmp_path)), nprocs=2)
+    subprocess.run([sys.executable, __file__, str(tmp_path)], check=True)  # as a script: see the last lines
     torch.manual_seed(0)
     whole = torch.randn(4, 3, 5, 5).requires_grad_()
     norm = nn.BatchNorm2d(3)
@@ -79,3 +78,10 @@ def test_naive_sync_bn_over_two_processes_is_batch_norm_over_their_images(tmp_pa
     biased = 0.9 + 0.1 * whole.detach().var((0, 2, 3), unbiased=False)
     torch.testing.assert_close(parts[0]["state"]["running_var"], biased, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(parts[1]["state"]["running_mean"], norm.running_mean, rtol=1e-5, atol=1e-6)
+
+
+if __name__ == "__main__":  # new processes import what they call, and a test module has no name to import it by
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    torch.multiprocessing.spawn(two_processes, (port, sys.argv[1]), nprocs=2)

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -16,7 +15,6 @@ from clsa.detection.config import get_cfg
 from clsa.detection.detection_result import protocol_id, weights_record
 from clsa.detection.detector_checkpoint import last_checkpoint, read_checkpoint, write_checkpoint
 from clsa.detection.metrics_log import MetricsLog, Window
-from clsa.detection.processes import launch
 from clsa.detection.torchvision_engine import refuse_sync_bn_on_cpu, require_finite, run
 
 #: The smallest detector that is still one: ResNet-18, images of 32 pixels, a handful of regions.
@@ -244,18 +242,27 @@ def test_sync_bn_in_several_processes_needs_gpus(small):
         refuse_sync_bn_on_cpu(cfg, "cpu", 2)
 
 
-def test_a_failing_process_ends_the_command_with_one_sentence(capfd):
-    with pytest.raises(SystemExit):
-        launch(fail, 2)
-    error = capfd.readouterr().err
-    assert "error in process 1: no such thing" in error
-    assert "Traceback" not in error
-
+FAILING = """
+import os, time
+from clsa.configs.command import InputError
+from clsa.detection.processes import launch
 
 def fail():
     if os.environ["RANK"] == "1":
         raise InputError("no such thing")
     time.sleep(60)  # ended by the other one's failure
+
+if __name__ == "__main__":
+    launch(fail, 2)
+"""
+
+
+def test_a_failing_process_ends_the_command_with_one_sentence(tmp_path):
+    (tmp_path / "failing.py").write_text(FAILING)  # a file of its own: the new processes import what they call
+    done = subprocess.run([sys.executable, str(tmp_path / "failing.py")], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "error in process 1: no such thing" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_checkpoints_are_read_without_trust(tmp_path):
