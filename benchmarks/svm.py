@@ -16,8 +16,8 @@ variables whose k-th variance is proportional to 1 / k, a spectrum like that of 
 al., "alpha-ReQ: Assessing representation quality in self-supervised learning by measuring eigenspectrum decay", 2022,
 find exponents near 1); each of 20 classes, independently present with its frequency in VOC07, adds a direction of its
 own, of varying strength; a random rotation; and the softplus, because average-pooled ReLU features are positive and
-agree in direction (the mean cosine of two images is about 0.7). The strength is such that the classes' test AP is that
-of published self-supervised networks: 80 to 90.
+agree in direction (the mean cosine of two images is about 0.7). The strength is such that the test mAP is near
+that of published self-supervised networks: about 90.
 """
 
 import argparse
