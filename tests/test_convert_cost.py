@@ -60,6 +60,7 @@ def test_memory_of_a_conversion(tmp_path: Path) -> None:
                 ("zip.pth", "detectron2", ".pkl"),
                 ("old.pth", "openmmlab", ".pth"),
                 ("numpy.pkl", "detectron2", ".pkl"),
+                ("numpy.pkl", "torchvision", ".pth"),
             ]
         )
     ]
