@@ -239,7 +239,7 @@ def train(
 
 def seed_iteration(seed: int, iteration: int, rank: int) -> None:
     """Seed PyTorch's generators for one iteration of one process: the model's samplers draw from them."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, iteration, rank]).generate_state(1, np.uint64)[0] >> 1))
+    torch.manual_seed(int(np.random.SeedSequence([seed, iteration, rank]).generate_state(1, np.uint64)[0]) >> 1)
 
 
 def require_finite(parts: dict[str, float], iteration: int, lr: float) -> None:
