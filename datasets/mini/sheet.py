@@ -17,7 +17,7 @@ from ..voc_folder import image_path, read_annotation, read_image_ids
 from .write_imagenet import WNIDS
 
 _WIDTH, _GAP, _TITLE, _CAPTION = 1920, 8, 44, 22
-_FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+_FONT = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
 
 #: The palette of Okabe and Ito, which colour-blind readers can tell apart.
 _COLORS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
