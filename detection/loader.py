@@ -70,6 +70,7 @@ class PackedRecords(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         place, image = key
         begin = self._ends[image - 1] if image else 0
+        # pickled by ourselves a moment ago: never bytes of a file
         record = pickle.loads(self._bytes[begin : self._ends[image]].tobytes())
         return self._mapper(record, np.random.default_rng([self._seed, place]))
 
