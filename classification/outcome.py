@@ -31,12 +31,14 @@ class Outcome:
     weights: Mapping[str, Any]
     details: Mapping[str, Any]
     wall_seconds: float
+    difficult: str = "left out"  # of the test images; what average_precisions does with them
+    headline: str = HEADLINE  # the figure whose flavour names the result's
 
     @cached_property
     def draws(self) -> list[AveragePrecisions]:
         """Average precisions of each draw; one for a trained probe."""
         stack = self.scores if self.scores.ndim == 3 else self.scores[None]
-        return [average_precisions(scores, self.test.labels) for scores in stack]
+        return [average_precisions(scores, self.test.labels, self.difficult) for scores in stack]
 
     @property
     def values(self) -> dict[str, float]:
@@ -83,7 +85,7 @@ def write_outcome(output: str | os.PathLike, voc_dir: str | os.PathLike, cfg: Cf
         output,
         stage="classification",
         protocol=outcome.protocol,
-        metric_flavour=FLAVOURS[HEADLINE],
+        metric_flavour=FLAVOURS[outcome.headline],
         values=outcome.values,
         per_class=outcome.per_class,
         engine=outcome.engine,
