@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,33 +13,45 @@ from clsa.configs.command import InputError
 from clsa.configs.run_files import start_log, write_config
 from clsa.datasets.categories import VOC_CLASSES
 
-from . import linear, svm
 from .config import get_cfg
-from .features import KINDS, choose_device, compute_features
+from .features import KINDS, compute_features
 from .labels import LabelledSplit, read_split
 from .outcome import Outcome, score_table, write_outcome
 
 
+@dataclass(frozen=True)
+class Probe:
+    """What one kind of probe adds to the common road.
+
+    ``check(cfg)`` refuses settings; ``protocol(cfg)`` names the protocol, apart from what images and splits add to it;
+    ``engine(cfg)`` says what computes; ``fit(cfg, train_features, test_features, train)`` returns the scores of the
+    test images, (N_test, K), and what the result records of them.
+    """
+
+    name: str
+    check: Callable[[CfgNode], None]
+    protocol: Callable[[CfgNode], str]
+    engine: Callable[[CfgNode], str]
+    fit: Callable[[CfgNode, np.ndarray, np.ndarray, LabelledSplit], tuple[np.ndarray, dict[str, Any]]]
+
+
 def run_probe(
-    probe: str, cfg: CfgNode, weights: str | os.PathLike | None, data: str | os.PathLike, output: str | os.PathLike
+    probe: Probe, cfg: CfgNode, weights: str | os.PathLike | None, data: str | os.PathLike, output: str | os.PathLike
 ) -> Outcome:
-    """Carry out ``probe`` (``"svm"`` or ``"linear"``) and write config.yaml, log.txt, scores.npz and result.json.
+    """Carry out ``probe`` and write config.yaml, log.txt, scores.npz and result.json.
 
     Raises:
         InputError: weights where none are used or none where they are, and what the parts refuse.
     """
     started = time.perf_counter()
-    check_request(probe, cfg, weights)
+    check_features(cfg, weights)
+    probe.check(cfg)
     train, test = (read_split(data, split, VOC_CLASSES) for split in (cfg.DATA.TRAIN_SPLIT, cfg.DATA.TEST_SPLIT))
-    if shared := set(train.image_ids) & set(test.image_ids):
-        raise InputError(
-            f"{len(shared)} images, {min(shared)} among them, are in both {train.name} and {test.name}. Training "
-            "images must not be tested on: choose other splits."
-        )
+    refuse_shared_images(train, test)
     log = start_log(output)
     write_config(output, cfg)
     log.info(
-        f"{probe} probe, features {cfg.FEATURES.KIND}, {len(train.paths)} images of {train.name} -> "
+        f"{probe.name} probe, features {cfg.FEATURES.KIND}, {len(train.paths)} images of {train.name} -> "
         f"{len(test.paths)} of {test.name}"
     )
     if cfg.FEATURES.KIND == "chance":
@@ -46,13 +59,12 @@ def run_probe(
     else:
         features = compute_features(cfg.FEATURES, weights, train, test, cfg.SEED)
         log.info(f"features {features.train.shape[1]}-d, {features.details['images_per_second']} images/s")
-        fit = fit_svm if probe == "svm" else fit_linear
-        scores, details = fit(cfg, features.train, features.test, train)
+        scores, details = probe.fit(cfg, features.train, features.test, train)
         record, details = features.weights, features.details | details
 
     outcome = Outcome(
         protocol=protocol_id(probe, cfg),
-        engine="torch" if probe == "linear" or cfg.SVM.SOLVER == "exact" else "scikit-learn",
+        engine=probe.engine(cfg),
         scores=scores,
         train=train,
         test=test,
@@ -61,27 +73,15 @@ def run_probe(
         wall_seconds=time.perf_counter() - started,
     )
     write_outcome(output, data, cfg, outcome)
-    if details.get("not_converged"):
-        log.warning(
-            f"{details['not_converged']} of {details['fits']} SVM fits did not converge: "
-            f"{not_converged(details['solver'])}"
-        )
+    for warning in details.get("warnings", ()):
+        log.warning(warning)
     if outcome.undefined_classes:
         log.warning(f"no positive test image, left out of the means: {', '.join(outcome.undefined_classes)}")
     log.info("\n" + score_table(outcome))
     return outcome
 
 
-def not_converged(solver: Mapping[str, Any]) -> str:
-    """What that means, for the log."""
-    if "iteration_limit" in solver:
-        return f"they stopped at liblinear's limit of {solver['iteration_limit']} iterations, as the protocol has it"
-    return "; ".join(solver["uncertified"][:5]) + (
-        "; and more, see result.json" if len(solver["uncertified"]) > 5 else ""
-    )
-
-
-def check_request(probe: str, cfg: CfgNode, weights: str | os.PathLike | None) -> None:
+def check_features(cfg: CfgNode, weights: str | os.PathLike | None) -> None:
     """Refuse what could only fail, or silently do something else, after minutes of work."""
     kind = cfg.FEATURES.KIND
     if kind not in KINDS:
@@ -95,88 +95,26 @@ def check_request(probe: str, cfg: CfgNode, weights: str | os.PathLike | None) -
         raise InputError(f"--features {kind} uses no weights, got --weights {weights}. Leave one of the two out.")
     if cfg.FEATURES.REESTIMATE_BN and kind != "backbone":
         raise InputError(f"FEATURES.REESTIMATE_BN True needs a backbone, got features {kind}")
-    if probe == "svm":
-        svm.grid_of(cfg.SVM.GRID)
-        if cfg.SVM.SOLVER not in svm.SOLVERS:
-            raise InputError(f"SVM.SOLVER {cfg.SVM.SOLVER!r} is unknown. Give one of {', '.join(svm.SOLVERS)}.")
-        if not 0 < cfg.SVM.TOLERANCE < 1:
-            raise InputError(f"SVM.TOLERANCE must lie between 0 and 1, got {cfg.SVM.TOLERANCE}. 1e-4 is a good one.")
-        choose_device(cfg.SVM.DEVICE, key="SVM.DEVICE")
-    else:
-        linear.check_settings(cfg.LINEAR)
 
 
-def protocol_id(probe: str, cfg: CfgNode) -> str:
-    """``voc07-svm-<grid>`` or ``voc07-linear-paper``, with everything appended that departs from it."""
+def refuse_shared_images(train: LabelledSplit, test: LabelledSplit) -> None:
+    """An ``InputError`` if an image is in both splits."""
+    if shared := set(train.image_ids) & set(test.image_ids):
+        raise InputError(
+            f"{len(shared)} images, {min(shared)} among them, are in both {train.name} and {test.name}. Training "
+            "images must not be tested on: choose other splits."
+        )
+
+
+def protocol_id(probe: Probe, cfg: CfgNode) -> str:
+    """The probe's own id, with everything appended in which images and splits depart from the defaults."""
     defaults = get_cfg()
-    if probe == "svm":
-        name = f"voc07-svm-{cfg.SVM.GRID}" + svm_departure(cfg.SVM)
-    else:
-        name = "voc07-linear-paper" if cfg.LINEAR == defaults.LINEAR else "voc07-linear-custom"
+    name = probe.protocol(cfg)
     if any(cfg.FEATURES[key] != defaults.FEATURES[key] for key in ("TRANSFORM", "RESIZE", "SIZE")):
         name += f"-{cfg.FEATURES.TRANSFORM}-{cfg.FEATURES.SIZE}of{cfg.FEATURES.RESIZE}"
     if defaults.DATA != cfg.DATA:
         name += f"-{cfg.DATA.TRAIN_SPLIT}-{cfg.DATA.TEST_SPLIT}"
     return name
-
-
-def svm_departure(cfg: CfgNode) -> str:
-    """What the solver, and a tolerance other than the default, add to the protocol id; the benchmarks' own nothing."""
-    if cfg.SOLVER == "exact" and cfg.TOLERANCE != get_cfg().SVM.TOLERANCE:
-        return f"-exact{cfg.TOLERANCE:g}"
-    return {"sklearn": "", "sklearn-primal": "-primal", "exact": "-exact"}[cfg.SOLVER]
-
-
-def fit_svm(
-    cfg: CfgNode, train_features: np.ndarray, test_features: np.ndarray, train: LabelledSplit
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Scores (N_test, K) and what a result says of the SVMs."""
-    costs = svm.grid_of(cfg.SVM.GRID)
-    dtype = np.float32 if cfg.SVM.SOLVER == "exact" else np.float64
-    fitted = svm.fit_and_score(
-        svm.normalise_rows(train_features, dtype),
-        train.labels,
-        svm.normalise_rows(test_features, dtype),
-        train.classes,
-        costs,
-        cfg.SVM.SOLVER,
-        cfg.SEED,
-        cfg.SVM.JOBS,
-        cfg.SVM.TOLERANCE,
-        choose_device(cfg.SVM.DEVICE, key="SVM.DEVICE"),
-    )
-    edges = (min(costs), max(costs))
-    return fitted.scores, {
-        "normalisation": "row / (L2 norm + 1e-5)",
-        "grid": {"name": cfg.SVM.GRID, "costs": list(costs)},
-        "solver": {"name": cfg.SVM.SOLVER, **fitted.solver},
-        "folds": f"{svm.FOLDS}, stratified, unshuffled; cost by scikit-learn's average precision",
-        "best_cost": dict(zip(train.classes, fitted.costs, strict=True)),
-        "cross_validated_ap": {
-            name: round(100 * value, 4) for name, value in zip(train.classes, fitted.cross_validated, strict=True)
-        },
-        "best_cost_at_grid_edge": [n for n, c in zip(train.classes, fitted.costs, strict=True) if c in edges],
-        "fits": fitted.fits,
-        "not_converged": fitted.not_converged,
-    }
-
-
-def fit_linear(
-    cfg: CfgNode, train_features: np.ndarray, test_features: np.ndarray, train: LabelledSplit
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Scores (N_test, K) and what a result says of the linear layer."""
-    normalise = cfg.LINEAR.L2_NORMALISE
-    if normalise:
-        train_features, test_features = svm.normalise_rows(train_features), svm.normalise_rows(test_features)
-    scores, losses = linear.train_and_score(
-        train_features, train.labels, test_features, cfg.LINEAR, cfg.SEED, choose_device(cfg.FEATURES.DEVICE)
-    )
-    return scores, {
-        "normalisation": "row / (L2 norm + 1e-5)" if normalise else "none",
-        "loss": f"sigmoid cross entropy, {cfg.LINEAR.LOSS_REDUCTION} over images and classes",
-        "loss_first_epoch": losses[0],
-        "loss_last_epoch": losses[-1],
-    }
 
 
 def draw_by_chance(cfg: CfgNode, test: LabelledSplit) -> tuple[np.ndarray, dict[str, Any], dict[str, Any]]:

@@ -14,7 +14,9 @@ from torchvision.models import resnet18
 from clsa.classification.average_precision import FLAVOURS, average_precisions
 from clsa.classification.cli import main
 from clsa.classification.config import get_cfg
+from clsa.classification.linear_probe import LINEAR
 from clsa.classification.probe import protocol_id
+from clsa.classification.svm_probe import SVM
 from clsa.configs.loading import PACKAGED, load_config
 from clsa.configs.run_files import read_result
 from clsa.convert.backbone_file import write_backbone
@@ -187,7 +189,7 @@ def test_help_has_examples(kind: str, capsys: pytest.CaptureFixture) -> None:
 )
 def test_packaged_configs_name_their_protocol(name: str, kind: str, protocol: str) -> None:
     cfg = load_config(get_cfg(), f"configs/classification/{name}.yaml")
-    assert protocol_id(kind, cfg) == protocol
+    assert protocol_id({"svm": SVM, "linear": LINEAR}[kind], cfg) == protocol
     header = (PACKAGED / "classification" / f"{name}.yaml").read_text()
     assert f"clsa-classify {kind} --config-file configs/classification/{name}.yaml" in header
 
@@ -202,5 +204,5 @@ def test_every_departure_shows_in_the_protocol() -> None:
         "voc07-svm-fair26-train-val": ["DATA.TRAIN_SPLIT", "train", "DATA.TEST_SPLIT", "val"],
     }
     for expected, overrides in changes.items():
-        assert protocol_id("svm", load_config(get_cfg(), None, overrides)) == expected
-    assert protocol_id("linear", load_config(get_cfg(), None, ["LINEAR.EPOCHS", "50"])) == "voc07-linear-custom"
+        assert protocol_id(SVM, load_config(get_cfg(), None, overrides)) == expected
+    assert protocol_id(LINEAR, load_config(get_cfg(), None, ["LINEAR.EPOCHS", "50"])) == "voc07-linear-custom"

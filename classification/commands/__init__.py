@@ -1,0 +1,1 @@
+"""One module for each subcommand of ``clsa-classify``: its help, its arguments, and what it starts."""
