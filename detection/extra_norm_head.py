@@ -1,7 +1,7 @@
 """``Res5ROIHeadsExtraNorm``: detectron2's C4 head with a norm layer behind res5, as in MoCo's detection protocol.
 
-Importing this module puts the head into detectron2's registry, where ``MODEL.ROI_HEADS.NAME`` finds it. A script of
-one's own that builds a model from these configs needs the import too, for evaluation as well as for training.
+Importing this module puts the head into detectron2's registry, where ``MODEL.ROI_HEADS.NAME`` finds it. In a script of
+one's own ``import clsa.detection`` sees to that (``register_heads.py``), for evaluation as well as for training.
 """
 
 from typing import Any
