@@ -13,19 +13,8 @@ from clsa.configs.run_files import sha256_of_file, write_result
 from clsa.datasets.fingerprint import dataset_record
 
 from .dataset_dicts import data_root, find_source, image_files
-
-#: Overriding these does not change what is measured.
-NEUTRAL_KEYS = {
-    "OUTPUT_DIR",
-    "SEED",
-    "MODEL.WEIGHTS",
-    "MODEL.DEVICE",
-    "DATALOADER.NUM_WORKERS",
-    "SOLVER.CHECKPOINT_PERIOD",
-    "TEST.EVAL_PERIOD",
-    "CUDNN_BENCHMARK",
-    "VIS_PERIOD",
-}
+from .neutral_keys import NEUTRAL_KEYS
+from .protocols import compare
 
 
 def protocol_id(config_file: str | os.PathLike, overrides: Sequence[str] = ()) -> str:
@@ -118,7 +107,9 @@ def write_detection_result(
         seed: the seed that was used; by default ``cfg.SEED``.
         weights: the weights' record where the file itself is out of reach (a detector trained elsewhere); by default
             :func:`weights_record` of ``weights_path``.
-        details: more to keep, for instance ``{"parameters": 33_000_000}``.
+        details: more to keep, for instance ``{"parameters": 33_000_000}``. Added are ``verified_tensors``,
+            ``train_datasets`` and ``protocol_check``: the nearest named protocol and every difference to it, see
+            :func:`~clsa.detection.protocols.compare`.
 
     Raises:
         InputError: ``DATASETS.TEST`` does not name exactly one data set.
@@ -140,6 +131,7 @@ def write_detection_result(
         details={
             "verified_tensors": verified,
             "train_datasets": [_record(name) for name in cfg.DATASETS.TRAIN],
+            "protocol_check": compare(cfg).as_record(),
             **(details or {}),
         },
     )

@@ -21,6 +21,8 @@ from clsa.convert.backbone_file import read_backbone
 from .detection_result import check_datasets, protocol_id
 from .detector_checkpoint import last_checkpoint
 from .load_weights import check_pixel_settings
+from .resume_check import require_same_config
+from .start_weights import require_choice
 
 INSTALL_GUIDE = "https://detectron2.readthedocs.io/tutorials/install.html"
 
@@ -112,6 +114,7 @@ def check_config(cfg: CfgNode, args: argparse.Namespace) -> None:
             f"MODEL.RESNETS.DEPTH is {cfg.MODEL.RESNETS.DEPTH}, but detectron2's {cfg.MODEL.ROI_HEADS.NAME} builds its "
             "res5 of bottlenecks, which ResNet-18 and 34 do not have. Take an FPN config, or --engine torchvision."
         )
+    require_choice(args.config_file, args.opts, cfg.OUTPUT_DIR, args.resume, args.eval_only)
     check_datasets(cfg, needs_training_data=not args.eval_only)
     checkpoint = last_checkpoint(cfg.OUTPUT_DIR) if args.resume else None
     if args.eval_only:
@@ -120,6 +123,8 @@ def check_config(cfg: CfgNode, args: argparse.Namespace) -> None:
                 "--eval-only needs a detector: give MODEL.WEIGHTS OUTPUT_DIR/model_final.pth of a finished run, or "
                 "--resume with its OUTPUT_DIR."
             )
-    elif cfg.MODEL.WEIGHTS and not checkpoint:
+    elif checkpoint:
+        require_same_config(cfg)
+    elif cfg.MODEL.WEIGHTS:
         read_backbone(cfg.MODEL.WEIGHTS, target="detectron2")
         check_pixel_settings(cfg)

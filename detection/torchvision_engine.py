@@ -33,6 +33,7 @@ from .load_weights import load_backbone
 from .loader import training_batches
 from .metrics_log import MetricsLog, Window
 from .rcnn import build_model
+from .resume_check import require_same_config
 from .solver import build_optimizer, build_schedule, set_learning_rate
 
 #: Log every so many iterations; short runs more often, so that they still leave a curve.
@@ -56,6 +57,8 @@ def run(cfg: CfgNode, protocol: str, resume: bool = False, eval_only: bool = Fal
     started = time.perf_counter()
     refuse_unsupported(cfg)
     check_datasets(cfg, needs_training_data=not eval_only)
+    if resume and not eval_only and last_checkpoint(cfg.OUTPUT_DIR):
+        require_same_config(cfg)
     device = processes.join_processes(cfg.MODEL.DEVICE)
     refuse_sync_bn_on_cpu(cfg, device.type, processes.world_size())
     is_main = processes.rank() == 0

@@ -13,9 +13,13 @@ from fvcore.common.config import CfgNode
 
 from clsa.configs.command import InputError, command
 from clsa.configs.loading import find_config, load_config
+from clsa.detection.auto_scale import as_overrides, auto_scale
+from clsa.detection.auto_scale import table as scaling_table
 from clsa.detection.config import get_cfg
 from clsa.detection.detection_result import protocol_id
+from clsa.detection.explain import explain
 from clsa.detection.processes import launch
+from clsa.detection.start_weights import require_choice
 
 EXAMPLES = """\
 examples:
@@ -29,62 +33,104 @@ examples:
 
   # a miniature world on the CPU, from random weights
   DETECTRON2_DATASETS=mini clsa-detect --engine torchvision --num-gpus 0 \\
-      --config-file configs/detection/mini_voc_c4_r18.yaml OUTPUT_DIR output/mini
+      --config-file configs/detection/mini_voc_c4_r18.yaml MODEL.WEIGHTS "" OUTPUT_DIR output/mini
+
+  # half the images an iteration: learning rate and schedule follow, old and new are printed
+  clsa-detect --engine torchvision --config-file configs/detection/voc_r50_c4_24k.yaml --num-gpus 4 --auto-scale \\
+      MODEL.WEIGHTS output/backbone_torchvision.pth OUTPUT_DIR output/voc_b8 SOLVER.IMS_PER_BATCH 8
+
+  # what a config does otherwise than the nearest named protocol; exit code 0 if nothing, 3 if something
+  clsa-detect --explain my_config.yaml MODEL.RESNETS.NORM BN
 
   # evaluate a finished run again
   clsa-detect --engine torchvision --config-file F.yaml --num-gpus 1 --eval-only \\
       MODEL.WEIGHTS output/voc/model_final.pth OUTPUT_DIR output/voc_again
 
 DETECTRON2_DATASETS names the folder that holds VOC2007, VOC2012 and coco (default: datasets).
-An empty MODEL.WEIGHTS trains from random weights. The result is OUTPUT_DIR/result.json.
+MODEL.WEIGHTS "" trains from random weights; the key must be given. The result is OUTPUT_DIR/result.json.
 Several machines: --num-machines and so on with detectron2; torchrun with torchvision.
 """
 
 
 @command
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     """``clsa-detect``: the engine must be named."""
-    detect(argv, default_engine=None)
+    return detect(argv, default_engine=None)
 
 
 @command
-def script(argv: Sequence[str] | None = None) -> None:
+def script(argv: Sequence[str] | None = None) -> int:
     """``python detection/train_net.py``: detectron2 unless another engine is named."""
-    detect(argv, default_engine="detectron2")
+    return detect(argv, default_engine="detectron2")
 
 
-def detect(argv: Sequence[str] | None, default_engine: str | None) -> None:
-    """Parse the command line, resolve the config and call the engine."""
-    args = argument_parser(default_engine).parse_args(argv)
-    if args.config_file:
-        args.config_file = str(find_config(args.config_file))
+def detect(argv: Sequence[str] | None, default_engine: str | None) -> int:
+    """Parse the command line, resolve the config and call the engine, or only explain the config; the exit code."""
+    parser = argument_parser()
+    args = parser.parse_args(argv)
+    if args.explain:
+        return explain(engine_defaults(args.engine), args.explain, args.opts, args.protocol, args.json)
+    args.engine = args.engine or default_engine
+    missing = [f"--{name}" for name in ("config-file", "engine") if getattr(args, name.replace("-", "_")) is None]
+    if missing:
+        parser.error(f"the following arguments are required: {', '.join(missing)}")
+    args.config_file = str(find_config(args.config_file))
+    if args.auto_scale:
+        scaled = auto_scale(engine_defaults(args.engine), args.config_file, args.opts)
+        print(scaling_table(scaled), flush=True)
+        args.opts = as_overrides(scaled) + args.opts
     if args.engine == "detectron2":
         from clsa.detection.detectron2_engine import run
 
         run(args)
     else:
         run_torchvision(args)
+    return 0
 
 
-def argument_parser(default_engine: str | None) -> argparse.ArgumentParser:
+def engine_defaults(engine: str | None) -> CfgNode:
+    """The config tree of an engine; without one this program's own, whose values are detectron2's."""
+    if engine != "detectron2":
+        return get_cfg()
+    from clsa.detection.detectron2_engine import require_detectron2
+
+    require_detectron2()
+    from detectron2.config import get_cfg as detectron2_cfg
+
+    return detectron2_cfg()
+
+
+def argument_parser() -> argparse.ArgumentParser:
     """The options of MoCo's and detectron2's scripts, and ``--engine``."""
     parser = argparse.ArgumentParser(
         description="Fine-tune a detector from backbone weights and evaluate it.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config-file", metavar="FILE", required=True, help="YAML; packaged ones are found anywhere")
+    parser.add_argument("--config-file", metavar="FILE", help="YAML; packaged ones are found anywhere")
     parser.add_argument(
         "--engine",
         choices=("detectron2", "torchvision"),
-        default=default_engine,
-        required=default_engine is None,
         help="detectron2 is the engine of record; torchvision runs the same YAML without it. Results of the two are "
         "never compared. clsa-detect has no default; detection/train_net.py run by its path takes detectron2.",
     )
     parser.add_argument("--num-gpus", type=int, default=1, metavar="N", help="GPUs of this machine; 0: the CPU")
     parser.add_argument("--eval-only", action="store_true", help="only evaluate MODEL.WEIGHTS, a trained detector")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR, if any")
+    parser.add_argument(
+        "--auto-scale",
+        action="store_true",
+        help="for another SOLVER.IMS_PER_BATCH b than the config's B: lr x b/B; iterations, steps, warm-up and periods "
+        "x B/b",
+    )
+    parser.add_argument(
+        "--explain",
+        metavar="FILE",
+        help="compare a config with the nearest named protocol, or with --protocol NAME, and say of every difference "
+        "why it moves AP; nothing is trained. Exit code 0: no difference, 3: differences",
+    )
+    parser.add_argument("--protocol", metavar="NAME", help="with --explain, such as coco-r50-fpn-1x-moco-2fc")
+    parser.add_argument("--json", action="store_true", help="with --explain: as JSON")
     parser.add_argument("--num-machines", type=int, default=1, metavar="N", help="detectron2 only")
     parser.add_argument("--machine-rank", type=int, default=0, metavar="K", help="detectron2 only")
     parser.add_argument("--dist-url", default="auto", metavar="URL", help="detectron2 only")
@@ -97,6 +143,7 @@ def run_torchvision(args: argparse.Namespace) -> None:
     if args.num_machines > 1:
         raise InputError("--num-machines is detectron2's. With --engine torchvision start each machine with torchrun.")
     cfg = load_config(get_cfg(), args.config_file, args.opts)
+    require_choice(args.config_file, args.opts, cfg.OUTPUT_DIR, args.resume, args.eval_only)
     if args.num_gpus == 0:
         cfg.defrost()
         cfg.MODEL.DEVICE = "cpu"

@@ -1,20 +1,25 @@
 """The configs of the published protocols: every value, in both engines' config trees."""
 
-import re
 from pathlib import Path
 
 import pytest
+import yaml
+from fvcore.common.config import CfgNode
 
 from clsa.configs.command import InputError
 from clsa.configs.loading import find_config, flat_keys, load_config
+from clsa.configs.run_files import plain
 from clsa.detection.config import get_cfg, value_of
+from clsa.detection.detection_result import protocol_id
 from clsa.detection.implemented import refuse_unsupported
+from clsa.detection.protocols import PROTOCOLS as NAMED
+from clsa.detection.start_weights import require_choice
 
 #: MoCo's protocol for weights trained in PyTorch, and what detectron2's trainer and R-CNNs do by default with it.
 COMMON = {
     "VERSION": 2,
     "MODEL.META_ARCHITECTURE": "GeneralizedRCNN",
-    "MODEL.WEIGHTS": "",
+    "MODEL.WEIGHTS": "See Instructions",  # an error: the start must be said
     "MODEL.PIXEL_MEAN": [123.675, 116.280, 103.530],
     "MODEL.PIXEL_STD": [58.395, 57.120, 57.375],
     "MODEL.BACKBONE.FREEZE_AT": 0,
@@ -97,6 +102,27 @@ FPN = {
     "MODEL.ROI_MASK_HEAD.NORM": "",
 }
 
+#: "infomin-4conv1fc": PyContrast's R_50_FPN_1x.yaml, SyncBN in both heads.
+INFOMIN = {
+    **FPN,
+    "MODEL.ROI_BOX_HEAD.NUM_CONV": 4,
+    "MODEL.ROI_BOX_HEAD.CONV_DIM": 256,
+    "MODEL.ROI_BOX_HEAD.NUM_FC": 1,
+    "MODEL.ROI_BOX_HEAD.NORM": "SyncBN",
+    "MODEL.ROI_MASK_HEAD.NORM": "SyncBN",
+}
+
+VOC = {
+    "MODEL.MASK_ON": False,
+    "MODEL.ROI_HEADS.NUM_CLASSES": 20,
+    "INPUT.MIN_SIZE_TRAIN": (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800),
+    "DATASETS.TRAIN": ("voc_2007_trainval", "voc_2012_trainval"),
+    "DATASETS.TEST": ("voc_2007_test",),
+    "SOLVER.STEPS": (18000, 22000),
+    "SOLVER.MAX_ITER": 24000,
+    "SOLVER.WARMUP_ITERS": 100,
+}
+
 COCO = {
     "MODEL.MASK_ON": True,
     "MODEL.ROI_HEADS.NUM_CLASSES": 80,
@@ -106,21 +132,31 @@ COCO = {
     "SOLVER.WARMUP_ITERS": 1000,
 }
 
+ONE = {"SOLVER.STEPS": (60000, 80000), "SOLVER.MAX_ITER": 90000}
+TWO = {"SOLVER.STEPS": (120000, 160000), "SOLVER.MAX_ITER": 180000}
+
 PROTOCOLS = {
-    "voc_r50_c4_24k": {
+    "voc_r50_c4_24k": {**COMMON, **C4, **VOC},
+    "voc_r50_fpn_24k_infomin_4conv1fc": {**COMMON, **INFOMIN, **VOC},
+    "coco_r50_c4_1x": {**COMMON, **C4, **COCO, **ONE},
+    "coco_r50_c4_2x": {**COMMON, **C4, **COCO, **TWO},
+    "coco_r50_fpn_1x_moco_2fc": {**COMMON, **FPN, **COCO, **ONE},
+    "coco_r50_fpn_2x_moco_2fc": {**COMMON, **FPN, **COCO, **TWO},
+    "coco_r50_fpn_1x_infomin_4conv1fc": {**COMMON, **INFOMIN, **COCO, **ONE},
+    "coco_r50_fpn_2x_infomin_4conv1fc": {**COMMON, **INFOMIN, **COCO, **TWO},
+    "voc_r50_c4_24k_one_gpu": {
         **COMMON,
         **C4,
-        "MODEL.MASK_ON": False,
-        "MODEL.ROI_HEADS.NUM_CLASSES": 20,
-        "INPUT.MIN_SIZE_TRAIN": (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800),
-        "DATASETS.TRAIN": ("voc_2007_trainval", "voc_2012_trainval"),
-        "DATASETS.TEST": ("voc_2007_test",),
-        "SOLVER.STEPS": (18000, 22000),
-        "SOLVER.MAX_ITER": 24000,
-        "SOLVER.WARMUP_ITERS": 100,
+        **VOC,
+        "MODEL.RESNETS.NORM": "BN",
+        "SOLVER.IMS_PER_BATCH": 2,
+        "SOLVER.BASE_LR": 0.0025,
+        "SOLVER.STEPS": (144000, 176000),
+        "SOLVER.MAX_ITER": 192000,
+        "SOLVER.WARMUP_ITERS": 800,
+        "SOLVER.AMP.ENABLED": True,
+        "TEST.PRECISE_BN.NUM_ITER": 1600,
     },
-    "coco_r50_c4_2x": {**COMMON, **C4, **COCO, "SOLVER.STEPS": (120000, 160000), "SOLVER.MAX_ITER": 180000},
-    "coco_r50_fpn_1x": {**COMMON, **FPN, **COCO, "SOLVER.STEPS": (60000, 80000), "SOLVER.MAX_ITER": 90000},
 }
 
 protocols = pytest.mark.parametrize("name", PROTOCOLS)
@@ -169,16 +205,53 @@ def test_the_head_of_the_file_says_command_hardware_time_and_the_number_to_expec
     text = find_config(config_file(name)).read_text(encoding="utf-8")
     head = text[: text.index("_BASE_")]
     assert f"--config-file {config_file(name)}" in head
-    for word in ("Hardware:", "Time:", "Expected", "Metric:"):
+    for word in ("Start:", "Norm:", "Hardware:", "ime", "Expected", "Metric:"):
         assert word in head
+
+
+def test_every_full_config_is_a_named_protocol():
+    assert {name.replace("-", "_") for name in NAMED} == set(PROTOCOLS) - {"voc_r50_c4_24k_one_gpu"}
+
+
+@protocols
+@pytest.mark.parametrize("weights", ["selfsup.pkl", "supervised.pkl", ""])
+def test_each_start_is_one_key_and_no_other_changes(name, weights):
+    """Self-supervised, supervised, random: the same protocol, so that their results stand in one column."""
+    cfg = load_config(get_cfg(), config_file(name), ["MODEL.WEIGHTS", weights])
+    require_choice(config_file(name), ["MODEL.WEIGHTS", weights], cfg.OUTPUT_DIR, resume=False, eval_only=False)
+    assert weights == cfg.MODEL.WEIGHTS
+    assert protocol_id(config_file(name), ["MODEL.WEIGHTS", weights]) == name.replace("_", "-")
+
+
+@protocols
+def test_naive_sync_bn_is_an_option_that_both_engines_have_and_the_id_names(name):
+    norms = ["MODEL.RESNETS.NORM"] + (["MODEL.FPN.NORM"] if "fpn" in name else [])
+    norms += ["MODEL.ROI_BOX_HEAD.NORM", "MODEL.ROI_MASK_HEAD.NORM"] if "4conv1fc" in name else []
+    overrides = [word for key in norms for word in (key, "naiveSyncBN")]
+    cfg = load_config(get_cfg(), config_file(name), overrides)
+    refuse_unsupported(cfg)
+    assert "SyncBN" not in [value_of(cfg, key) for key in flat_keys(cfg) if key.endswith(".NORM")]
+    assert all(f"{key}=naiveSyncBN" in protocol_id(config_file(name), overrides) for key in norms)
 
 
 def test_no_base_lies_outside_the_folder():
     folder = find_config(config_file("voc_r50_c4_24k")).parent
     for path in folder.glob("*.yaml"):
-        for base in re.findall(r'^_BASE_: "?([^"\n]+)', path.read_text(encoding="utf-8"), flags=re.MULTILINE):
+        bases = yaml.safe_load(path.read_text(encoding="utf-8")).get("_BASE_", [])
+        for base in [bases] if isinstance(bases, str) else bases:
             assert Path(base).name == base, path
             assert (folder / base).is_file(), path
+
+
+def test_no_protocol_repeats_a_value_of_its_base():
+    folder = find_config(config_file("voc_r50_c4_24k")).parent
+    for name in [*PROTOCOLS, "base_fpn_infomin_4conv1fc"]:
+        own = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+        bases = own.pop("_BASE_")
+        for base in [bases] if isinstance(bases, str) else bases:
+            inherited = load_config(get_cfg(), str(folder / base))
+            for key in flat_keys(CfgNode(own)):
+                assert value_of(CfgNode(own), key) != plain(value_of(inherited, key)), (name, key)
 
 
 def test_a_misspelt_key_is_refused_with_the_nearest_one():

@@ -29,6 +29,7 @@ needs_detectron2 = pytest.mark.skipif(
 
 TINY = {
     "MODEL": {
+        "WEIGHTS": "",
         "RESNETS": {"WIDTH_PER_GROUP": WIDTH},
         "RPN": {
             "BATCH_SIZE_PER_IMAGE": 16,
@@ -41,7 +42,7 @@ TINY = {
     },
     "INPUT": {"MIN_SIZE_TRAIN": [64], "MAX_SIZE_TRAIN": 96, "MIN_SIZE_TEST": 64, "MAX_SIZE_TEST": 96},
     "DATALOADER": {"NUM_WORKERS": 0},
-    "SOLVER": {"IMS_PER_BATCH": 2, "MAX_ITER": 2, "STEPS": [1]},
+    "SOLVER": {"IMS_PER_BATCH": 2, "MAX_ITER": 2, "STEPS": [1], "WARMUP_ITERS": 1},
     "TEST": {"PRECISE_BN": {"NUM_ITER": 2}, "DETECTIONS_PER_IMAGE": 5},
 }
 VOC_C4 = ["MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION", "4", "MODEL.ANCHOR_GENERATOR.SIZES", "[[16, 32, 64]]"]
@@ -56,7 +57,7 @@ COCO_FPN = [
 def folder(tmp_path_factory):
     """Holds ``voc.yaml`` and ``coco.yaml``: the real protocols, shrunk."""
     path = tmp_path_factory.mktemp("detectron2")
-    for name, protocol in (("voc", "voc_r50_c4_24k"), ("coco", "coco_r50_fpn_1x")):
+    for name, protocol in (("voc", "voc_r50_c4_24k"), ("coco", "coco_r50_fpn_1x_moco_2fc")):
         base = str(find_config(f"configs/detection/{protocol}.yaml").resolve())
         (path / f"{name}.yaml").write_text(yaml.safe_dump({"_BASE_": base, **TINY}))
     return path
@@ -320,7 +321,7 @@ def arguments(config, *opts, **changed):
     ("opts", "changed", "message"),
     [
         (["MODEL.WEIGHT", "x"], {}, r"unknown config key 'MODEL.WEIGHT'.*Did you mean 'MODEL.WEIGHTS'"),
-        (["MODEL.WEIGHTS", "See Instructions"], {}, "See Instructions cannot be read"),
+        (["MODEL.WEIGHTS", "See Instructions"], {}, "MODEL.WEIGHTS is 'See Instructions'. Say what to start from"),
         (["MODEL.ROI_HEADS.NUM_CLASSES", "80"], {}, "NUM_CLASSES is 80, but voc_2007_trainval has 20 classes"),
         (["DATASETS.TEST", "('voc_2008_test',)"], {}, "unknown data set 'voc_2008_test'"),
         (["DATASETS.TEST", "()"], {}, "exactly one data set is needed"),

@@ -59,6 +59,23 @@ CONFIGS["FPN 4conv1fc"] = {
         ),
     )
 }
+# the heads of infomin-4conv1fc as published: 4 + 1 layers with SyncBN, and SyncBN in the mask head
+CONFIGS["FPN infomin-4conv1fc mask"] = {
+    "MODEL": CONFIGS["FPN mask"]["MODEL"]
+    | dict(
+        FPN=dict(IN_FEATURES=["res2", "res3", "res4", "res5"], OUT_CHANNELS=32, NORM="SyncBN"),
+        ROI_BOX_HEAD=dict(
+            NAME="FastRCNNConvFCHead",
+            NUM_CONV=4,
+            CONV_DIM=32,
+            NORM="SyncBN",
+            NUM_FC=1,
+            FC_DIM=64,
+            POOLER_RESOLUTION=7,
+        ),
+        ROI_MASK_HEAD=dict(NUM_CONV=4, CONV_DIM=16, POOLER_RESOLUTION=7, NORM="SyncBN"),
+    )
+}
 
 NAMES = (  # of our tensors and of detectron2's
     (r"\.bn(\d)\.", r".conv\1.norm."),

@@ -222,7 +222,7 @@ def test_two_processes_train_and_evaluate_together(small, tmp_path, mini_root):
     """gloo on the CPU, by the command itself."""
     command = [sys.executable, "-m", "clsa.detection.train_net", "--engine", "torchvision", "--num-gpus", "2"]
     command += ["--config-file", str(tmp_path / "small_voc.yaml"), "OUTPUT_DIR", str(tmp_path / "two")]
-    command += ["SOLVER.MAX_ITER", "2", "MODEL.RESNETS.NORM", "naiveSyncBN"]
+    command += ["SOLVER.MAX_ITER", "2", "MODEL.RESNETS.NORM", "naiveSyncBN", "MODEL.WEIGHTS", ""]
     small("unused")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "DETECTRON2_DATASETS": str(mini_root)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

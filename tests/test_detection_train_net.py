@@ -51,7 +51,7 @@ def test_without_detectron2_one_sentence(arguments, capsys):
         (["--config-file", "detection/voc_r50_c4_24k.yaml", "SOLVER.BASE_LR"], "KEY VALUE pairs, got 1 words"),
         (["--config-file", "detection/voc_r50_c4_24k.yaml", "--num-machines", "2"], "start each machine with torchrun"),
         (
-            ["--config-file", "detection/voc_r50_c4_24k.yaml", "VIS_PERIOD", "5"],
+            ["--config-file", "detection/voc_r50_c4_24k.yaml", "VIS_PERIOD", "5", "MODEL.WEIGHTS", ""],
             "the torchvision engine does not",
         ),
     ],
@@ -64,7 +64,7 @@ def test_bad_command_lines(arguments, message, capsys):
 def test_missing_data_names_the_variable(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "nowhere"))
     arguments = ["--engine", "torchvision", "--config-file", "detection/voc_r50_c4_24k.yaml", "--num-gpus", "0"]
-    assert main([*arguments, "OUTPUT_DIR", str(tmp_path / "out")]) == 1
+    assert main([*arguments, "MODEL.WEIGHTS", "", "OUTPUT_DIR", str(tmp_path / "out")]) == 1
     assert "VOC2007 does not exist. Set DETECTRON2_DATASETS" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
