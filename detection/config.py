@@ -10,6 +10,8 @@ from typing import Any
 
 from fvcore.common.config import CfgNode
 
+from .evaluation_keys import add_evaluation_keys
+
 #: Strides of the feature maps, in input pixels.
 STRIDES = {
     "res2": 4,
@@ -51,7 +53,7 @@ def get_cfg() -> CfgNode:
     cfg.TEST.PRECISE_BN = CfgNode()
     cfg.TEST.PRECISE_BN.ENABLED = False  # re-estimate the BN statistics on training images before evaluating
     cfg.TEST.PRECISE_BN.NUM_ITER = 200  # batches to estimate them from
-    return cfg
+    return add_evaluation_keys(cfg)
 
 
 def _input() -> CfgNode:

@@ -15,7 +15,10 @@ import pycocotools.mask as mask_util
 
 from clsa.configs.command import InputError
 from clsa.datasets.categories import COCO_CATEGORIES, VOC_CLASSES
-from clsa.datasets.voc_folder import image_path, read_annotation, read_image_ids
+from clsa.datasets.voc_folder import annotation_path, image_path, read_annotation, read_image_ids
+
+from .coco_file_check import check_coco_annotation, check_coco_categories, check_coco_images
+from .odd_boxes import OddBox, inspect_box
 
 #: The two of detectron2's ``BoxMode`` values that occur here.
 XYXY, XYWH = 0, 1
@@ -101,28 +104,32 @@ def load_dataset_dicts(name: str) -> list[dict[str, Any]]:
 
     VOC's boxes become 0-based corners, (xmin - 1, ymin - 1, xmax, ymax); its difficult objects are kept. COCO's
     polygons of fewer than three points are dropped, and an instance that has no other with them. Boxes that leave the
-    image or have no area stay, as in detectron2: training clips and drops them; they are counted in the log.
+    image or have no area stay, as in detectron2: training clips and drops them (``dataset_check.py`` refuses them).
 
     Raises:
         InputError: unknown name, missing folder or file, unknown class or category id, annotation without image.
     """
+    return load_with_odd_boxes(name)[0]
+
+
+def load_with_odd_boxes(name: str) -> tuple[list[dict[str, Any]], list[OddBox]]:
+    """The same, and the boxes that are not what a box should be."""
     source = find_source(name)
-    records = _load_voc(source) if source.kind == "voc" else _load_coco(source)
-    _report_odd_boxes(name, records)
-    return records
+    return _load_voc(source) if source.kind == "voc" else _load_coco(source)
 
 
-def _load_voc(source: DatasetSource) -> list[dict[str, Any]]:
+def _load_voc(source: DatasetSource) -> tuple[list[dict[str, Any]], list[OddBox]]:
     folder = data_root() / source.folder
     number = {class_name: index for index, class_name in enumerate(source.class_names)}
-    records = []
+    records, odd_boxes = [], []
     for image_id in read_image_ids(folder, source.split):
         annotation = read_annotation(folder, image_id)
         objects = []
-        for voc_object in annotation.objects:
+        for position, voc_object in enumerate(annotation.objects, 1):
+            where = f"{annotation_path(folder, image_id)}, object {position} ({voc_object.name})"
             if voc_object.name not in number:
                 raise InputError(
-                    f"{source.name}, image {image_id}: class {voc_object.name!r} is none of VOC's 20 classes. "
+                    f"{where}: class {voc_object.name!r} is none of VOC's 20 classes. "
                     f"Correct its annotation; known are {', '.join(source.class_names)}."
                 )
             xmin, ymin, xmax, ymax = (float(side) for side in voc_object.box)
@@ -133,6 +140,8 @@ def _load_voc(source: DatasetSource) -> list[dict[str, Any]]:
                     "bbox_mode": XYXY,
                 }
             )
+            corners = (xmin - 1.0, ymin - 1.0, xmax, ymax)
+            odd_boxes += inspect_box(where, image_id, corners, annotation.width, annotation.height)
         records.append(
             {
                 "file_name": str(image_path(folder, image_id)),
@@ -142,31 +151,25 @@ def _load_voc(source: DatasetSource) -> list[dict[str, Any]]:
                 "annotations": objects,
             }
         )
-    return records
+    return records, odd_boxes
 
 
-def _load_coco(source: DatasetSource) -> list[dict[str, Any]]:
+def _load_coco(source: DatasetSource) -> tuple[list[dict[str, Any]], list[OddBox]]:
     path = annotation_file(source)
     content = _read_coco_json(path)
-    category_ids = sorted(category["id"] for category in content["categories"])
-    expected = [category["id"] for category in COCO_CATEGORIES]
-    if category_ids != expected:
-        raise InputError(
-            f"{path} declares {len(category_ids)} category ids ({_some(category_ids)}), but {source.name} has COCO's "
-            f"{len(expected)} ({_some(expected)}). Use COCO's own annotation file."
-        )
-    number = {category_id: index for index, category_id in enumerate(category_ids)}
+    check_coco_categories(path, content["categories"])
+    number = {category["id"]: index for index, category in enumerate(COCO_CATEGORIES)}
     images = {image["id"]: image for image in content["images"]}
     objects: dict[int, list] = {image_id: [] for image_id in sorted(images)}
+    annotation_ids: set[int] = set()
+    odd_boxes = []
     without_polygon = 0
     for annotation in content["annotations"]:
-        where = f"{path}, annotation {annotation.get('id')}"
-        if annotation["image_id"] not in images:
-            raise InputError(f"{where}: image {annotation['image_id']} is not in the file's list of images.")
-        if annotation["category_id"] not in number:
-            raise InputError(f"{where}: category {annotation['category_id']} is not in the file's list of categories.")
-        if len(annotation.get("bbox", ())) != 4:
-            raise InputError(f"{where}: bbox is {annotation.get('bbox')!r}. [x, y, width, height] is needed.")
+        check_coco_annotation(path, annotation, images, number, annotation_ids)
+        image_id, (x, y, width, height) = annotation["image_id"], annotation["bbox"]
+        where = f"{path}, image {image_id}, annotation {annotation['id']}"
+        image = images[image_id]
+        odd_boxes += inspect_box(where, image_id, (x, y, x + width, y + height), image["width"], image["height"])
         record = {
             "iscrowd": annotation.get("iscrowd", 0),
             "bbox": annotation["bbox"],
@@ -179,12 +182,12 @@ def _load_coco(source: DatasetSource) -> list[dict[str, Any]]:
                 without_polygon += 1
                 continue
             record["segmentation"] = segmentation
-        objects[annotation["image_id"]].append(record)
+        objects[image_id].append(record)
     if without_polygon:
         logging.getLogger("clsa").warning(
             "%s: %d instances left out, none of their polygons has three points", source.name, without_polygon
         )
-    return [
+    records = [
         {
             "file_name": str(data_root() / source.folder / source.split / images[image_id]["file_name"]),
             "image_id": image_id,
@@ -194,6 +197,7 @@ def _load_coco(source: DatasetSource) -> list[dict[str, Any]]:
         }
         for image_id, annotations in objects.items()
     ]
+    return records, odd_boxes
 
 
 def _usable_segmentation(segmentation: list | dict) -> list | dict:
@@ -219,32 +223,5 @@ def _read_coco_json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} lacks {', '.join(missing)}: it is no COCO instance annotation file.")
     if not content["images"]:
         raise InputError(f"{path} lists no image.")
-    root = path.parent
-    for image in content["images"]:
-        name = Path(image["file_name"])
-        if name.is_absolute() or ".." in name.parts:
-            raise InputError(f"{path} names the image {image['file_name']!r}: a path must not leave {root.parent}")
+    check_coco_images(path, content["images"])
     return content
-
-
-def _report_odd_boxes(name: str, records: list[dict[str, Any]]) -> None:
-    """Say how many boxes training will clip or drop, and where the first is."""
-    outside, empty = [], []
-    for record in records:
-        for annotation in record["annotations"]:
-            x1, y1, x2, y2 = annotation["bbox"]
-            if annotation["bbox_mode"] == XYWH:
-                x2, y2 = x1 + x2, y1 + y2
-            if x2 <= x1 or y2 <= y1 or x2 <= 0 or y2 <= 0 or x1 >= record["width"] or y1 >= record["height"]:
-                empty.append(record["image_id"])
-            elif x1 < 0 or y1 < 0 or x2 > record["width"] + 0.5 or y2 > record["height"] + 0.5:
-                outside.append(record["image_id"])
-    logger = logging.getLogger("clsa")
-    if outside:
-        logger.warning("%s: %d boxes leave their image (first: %s), clipped", name, len(outside), outside[0])
-    if empty:
-        logger.warning("%s: %d boxes without area inside (first: %s), not trained on", name, len(empty), empty[0])
-
-
-def _some(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers[:3])) + (f" .. {numbers[-1]}" if len(numbers) > 3 else "")

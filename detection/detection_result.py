@@ -100,7 +100,7 @@ def write_detection_result(
         engine: ``"detectron2"`` or ``"torchvision"``.
         evaluation: ``{"flavour": "COCO", "values": {"bbox/AP": 12.3, ..., "segm/APs": None}, "per_class":
             {"bbox/AP": {"person": 20.1, ...}, ...}}``, in percent. Flavours: ``"VOC 11-point, IoU .50:.95"``,
-            ``"VOC area, IoU .50:.95"``, ``"COCO"``.
+            ``"VOC area, IoU .50:.95"``, ``"COCO"``; ``"details"``, if any, says which of several each prefix has.
         verified: how many tensors of the weights were found in the model, equal (0 for a random start).
         weights_path: backbone weights that training started from; None for a random start.
         wall_seconds: of the fine-tuning and the evaluation.
@@ -132,6 +132,7 @@ def write_detection_result(
             "verified_tensors": verified,
             "train_datasets": [_record(name) for name in cfg.DATASETS.TRAIN],
             "protocol_check": compare(cfg).as_record(),
+            **evaluation.get("details", {}),
             **(details or {}),
         },
     )

@@ -18,8 +18,10 @@ from clsa.configs.command import InputError
 from clsa.configs.loading import find_config, load_config
 from clsa.convert.backbone_file import read_backbone
 
+from .dataset_check import check_data
 from .detection_result import check_datasets, protocol_id
 from .detector_checkpoint import last_checkpoint
+from .evaluation_keys import add_evaluation_keys
 from .load_weights import check_pixel_settings
 from .resume_check import require_same_config
 from .start_weights import require_choice
@@ -78,7 +80,7 @@ def resolve_config(args: argparse.Namespace) -> CfgNode:
     from detectron2.config import get_cfg
 
     args.config_file = str(find_config(args.config_file))
-    cfg = load_config(get_cfg(), args.config_file, args.opts)
+    cfg = load_config(add_evaluation_keys(get_cfg()), args.config_file, args.opts)
     cfg.defrost()
     if args.num_gpus == 0:
         cfg.MODEL.DEVICE = "cpu"
@@ -116,6 +118,7 @@ def check_config(cfg: CfgNode, args: argparse.Namespace) -> None:
         )
     require_choice(args.config_file, args.opts, cfg.OUTPUT_DIR, args.resume, args.eval_only)
     check_datasets(cfg, needs_training_data=not args.eval_only)
+    check_data(cfg, needs_training_data=not args.eval_only)
     checkpoint = last_checkpoint(cfg.OUTPUT_DIR) if args.resume else None
     if args.eval_only:
         if not (cfg.MODEL.WEIGHTS or checkpoint):

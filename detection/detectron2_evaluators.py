@@ -1,96 +1,98 @@
-"""detectron2's evaluators, with the detections and the values of each class kept for ``result.json``."""
+"""Evaluators for detectron2's trainer, with the detections and the values of each class kept for ``result.json``."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, PascalVOCDetectionEvaluator
+from detectron2.evaluation import COCOEvaluator, DatasetEvaluator
 from detectron2.utils import comm
 from fvcore.common.config import CfgNode
 
-from .dataset_dicts import DatasetSource, annotation_file, find_source
+from .dataset_dicts import DatasetSource, find_source
 from .detection_result import evaluated_dataset
-from .evaluate_coco import evaluate_coco, read_ground_truth
-from .evaluate_voc import evaluate_voc, read_split
-from .predictions import ImagePrediction, to_prediction, write_voc_detections
+from .evaluate_dataset import evaluate_coco_split, evaluate_voc_split, tasks_of, voc_details
+from .predictions import ImagePrediction, to_prediction
 
 
-class VOCEvaluator(PascalVOCDetectionEvaluator):
-    """detectron2's VOC evaluator, whose detections are also written to ``folder/detections.json``.
+class VOCEvaluator(DatasetEvaluator):
+    """VOC's AP and that of its COCO form, computed by the same code for both engines.
 
-    Its figures are detectron2's. It computes those of each class without giving them out, so they come from
-    :func:`~clsa.detection.evaluate_voc.evaluate_voc`, whose means are the same numbers.
+    VOC's AP is that of detectron2's own ``PascalVOCDetectionEvaluator``, to 1e-9
+    (``tests/test_detection_evaluators_agree.py``). That one is not run: it gives no class's AP, and fails on a box with
+    fractions and on an annotation without a pose.
     """
 
-    def __init__(self, source: DatasetSource, folder: Path):
-        super().__init__(source.name)
+    def __init__(self, cfg: CfgNode, source: DatasetSource):
+        self._cfg = cfg
         self._source = source
-        self._folder = folder
         self._kept: list[ImagePrediction] = []
 
     def reset(self) -> None:
         """Forget all detections."""
-        super().reset()
         self._kept = []
 
     def process(self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> None:
         """Take in the detections (``outputs[i]["instances"]``) of a batch."""
-        super().process(inputs, outputs)
         for image, output in zip(inputs, outputs, strict=True):
             found = output["instances"]
             tensors = {"boxes": found.pred_boxes.tensor, "scores": found.scores, "classes": found.pred_classes}
             self._kept.append(to_prediction(str(image["image_id"]), tensors))
 
     def evaluate(self) -> dict[str, dict[str, float]] | None:
-        """``{"bbox": {"AP", "AP50", "AP75", "AP-person", "AP50-person", ...}}`` in percent on the main process."""
-        figures = super().evaluate()
+        """``{"bbox": {"AP", "AP50", "AP75", "AP-person", ...}, "bbox_coco_form": {"AP", "APs", "APs-person", ...}}``.
+
+        In percent, on the main process; what is not defined is not a number.
+        """
         shares = comm.gather(self._kept, dst=0)
         if not comm.is_main_process():
             return None
-        predictions = [prediction for share in shares for prediction in share]
-        names = self._source.class_names
-        write_voc_detections(self._folder / "detections.json", predictions, names)
-        by_class = evaluate_voc(predictions, read_split(self._source), names, self._source.is_voc_2007)["per_class"]
-        for metric, values in by_class.items():
-            figures["bbox"].update({f"{metric.removeprefix('bbox/')}-{name}": value for name, value in values.items()})
+        evaluation = evaluate_voc_split(self._cfg, self._source, [found for share in shares for found in share])
+        figures: dict[str, dict[str, float]] = {}
+        for name, value in evaluation["values"].items():
+            task, metric = name.split("/")
+            figures.setdefault(task, {})[metric] = math.nan if value is None else value
+        for name, by_class in evaluation["per_class"].items():
+            task, metric = name.split("/")
+            figures[task].update(
+                {f"{metric}-{c}": math.nan if value is None else value for c, value in by_class.items()}
+            )
         return figures
 
 
 def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-    """detectron2's evaluator of one of its built-in data sets, writing into ``OUTPUT_DIR/inference``.
+    """The evaluator of one of detectron2's built-in data sets, writing into ``OUTPUT_DIR/inference``.
 
-    For COCO it takes detectron2's fast, unofficial implementation where that was compiled: its figures go to the log
-    and to TensorBoard; those of ``result.json`` are pycocotools' own (:func:`read_evaluation`).
+    For COCO it is detectron2's, with its fast, unofficial implementation where that was compiled: its figures go to the
+    log and to TensorBoard; those of ``result.json`` are of the evaluator that ``TEST.COCO_EVAL`` names
+    (:func:`read_evaluation`).
     """
-    folder = Path(cfg.OUTPUT_DIR) / "inference"
     source = find_source(dataset_name)
     if source.kind == "voc":
-        return VOCEvaluator(source, folder)
-    return COCOEvaluator(dataset_name, tasks=_tasks(cfg), output_dir=str(folder))
+        return VOCEvaluator(cfg, source)
+    return COCOEvaluator(dataset_name, tasks=tasks_of(cfg), output_dir=str(Path(cfg.OUTPUT_DIR) / "inference"))
 
 
 def read_evaluation(cfg: CfgNode, figures: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    """What ``result.json`` says, ``{"flavour", "values", "per_class"}``, after ``DATASETS.TEST`` was evaluated.
+    """What ``result.json`` says of ``DATASETS.TEST``: ``{"flavour", "values", "per_class", "details"}``.
 
-    VOC's is rearranged from ``figures``, what :class:`VOCEvaluator` returned. COCO's is computed by pycocotools from
-    the detections that detectron2's evaluator wrote.
+    VOC's is rearranged from ``figures``, what :class:`VOCEvaluator` returned. COCO's is computed from the detections
+    that detectron2's evaluator wrote.
     """
     source = find_source(evaluated_dataset(cfg))
     if source.kind == "coco":
         path = Path(cfg.OUTPUT_DIR) / "inference" / "coco_instances_results.json"
-        detections = json.loads(path.read_text(encoding="utf-8"))
-        return evaluate_coco(read_ground_truth(annotation_file(source)), detections, _tasks(cfg))
-    metrics = ("AP", "AP50", "AP75")
-    return {
-        "flavour": "VOC 11-point, IoU .50:.95" if source.is_voc_2007 else "VOC area, IoU .50:.95",
-        "values": {f"bbox/{metric}": float(figures["bbox"][metric]) for metric in metrics},
-        "per_class": {
-            f"bbox/{metric}": {name: figures["bbox"][f"{metric}-{name}"] for name in source.class_names}
-            for metric in metrics
-        },
-    }
-
-
-def _tasks(cfg: CfgNode) -> tuple[str, ...]:
-    return ("bbox", "segm") if cfg.MODEL.MASK_ON else ("bbox",)
+        return evaluate_coco_split(cfg, source, json.loads(path.read_text(encoding="utf-8")))
+    values: dict[str, float | None] = {}
+    per_class: dict[str, dict[str, float | None]] = {}
+    for task, by_name in figures.items():
+        for name, figure in by_name.items():
+            value = None if math.isnan(figure) else float(figure)
+            metric, _, class_name = name.partition("-")
+            if class_name:
+                per_class.setdefault(f"{task}/{metric}", {})[class_name] = value
+            else:
+                values[f"{task}/{metric}"] = value
+    details = voc_details(cfg, source)
+    return {"flavour": details["flavours"]["bbox"], "values": values, "per_class": per_class, "details": details}

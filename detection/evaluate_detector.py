@@ -12,12 +12,11 @@ from clsa.configs.run_files import write_json
 from clsa.datasets.categories import COCO_CATEGORIES
 
 from . import processes
-from .dataset_dicts import DatasetSource, annotation_file, find_source, load_dataset_dicts
+from .dataset_dicts import DatasetSource, find_source, load_dataset_dicts
 from .detection_result import evaluated_dataset
-from .evaluate_coco import evaluate_coco, read_ground_truth
-from .evaluate_voc import evaluate_voc, read_split
+from .evaluate_dataset import evaluate_coco_split, evaluate_voc_split
 from .loader import evaluation_batches
-from .predictions import ImagePrediction, to_coco_results, to_prediction, write_voc_detections
+from .predictions import ImagePrediction, to_coco_results, to_prediction
 
 
 def evaluate_detector(cfg: CfgNode, model: torch.nn.Module) -> dict[str, Any] | None:
@@ -27,8 +26,9 @@ def evaluate_detector(cfg: CfgNode, model: torch.nn.Module) -> dict[str, Any] | 
     ``OUTPUT_DIR/inference``: ``coco_instances_results.json``, or for VOC ``detections.json``.
 
     Returns:
-        ``{"flavour", "values", "per_class"}`` as :func:`~clsa.detection.detection_result.write_detection_result` takes
-        it, on the main process; None on the others.
+        ``{"flavour", "values", "per_class", "details"}`` as
+        :func:`~clsa.detection.detection_result.write_detection_result` takes it, on the main process;
+        None on the others.
     """
     source = find_source(evaluated_dataset(cfg))
     predictions = predict(cfg, model, load_dataset_dicts(source.name))
@@ -61,11 +61,8 @@ def predict(cfg: CfgNode, model: torch.nn.Module, records: list[dict[str, Any]])
 
 
 def _evaluate(cfg: CfgNode, source: DatasetSource, predictions: list[ImagePrediction]) -> dict[str, Any]:
-    folder = Path(cfg.OUTPUT_DIR) / "inference"
     if source.kind == "voc":
-        write_voc_detections(folder / "detections.json", predictions, source.class_names)
-        return evaluate_voc(predictions, read_split(source), source.class_names, source.is_voc_2007)
+        return evaluate_voc_split(cfg, source, predictions)
     results = to_coco_results(predictions, [category["id"] for category in COCO_CATEGORIES])
-    write_json(folder / "coco_instances_results.json", results)
-    tasks = ("bbox", "segm") if cfg.MODEL.MASK_ON else ("bbox",)
-    return evaluate_coco(read_ground_truth(annotation_file(source)), results, tasks)
+    write_json(Path(cfg.OUTPUT_DIR) / "inference" / "coco_instances_results.json", results)
+    return evaluate_coco_split(cfg, source, results)

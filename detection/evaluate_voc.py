@@ -3,8 +3,10 @@
 A box spans its end pixels, so its width is xmax - xmin + 1. Detections are rounded as detectron2's result files round
 them: scores to 3 decimals, boxes, shifted back to VOC's counting from 1, to 1 decimal. Ties in the rounded score are
 real and are ordered as NumPy's argsort orders them, as detectron2 does. A detection belongs to the object of its class
-with which it overlaps most, taken or not (that object alone decides); difficult objects count neither way. A class
-without objects has AP 0 and stays in the mean.
+with which it overlaps most, taken or not (that object alone decides); difficult objects count neither way.
+
+A class without objects (other than difficult ones) has AP 0 and stays in the mean, as in detectron2's 11-point AP; COCO
+leaves it out. detectron2's area AP is not a number if such a class was detected, and so is its mean: here it is 0 too.
 
 Shapes: D detections and G objects of one class in the whole split, best-scored detections first.
 """
@@ -78,7 +80,7 @@ def evaluate_voc(
     ap *= 100.0
     by_class = {"bbox/AP": ap.mean(axis=1), "bbox/AP50": ap[:, 0], "bbox/AP75": ap[:, 5]}
     return {
-        "flavour": "VOC 11-point, IoU .50:.95" if use_11_points else "VOC area, IoU .50:.95",
+        "flavour": flavour_of(use_11_points),
         "values": {
             "bbox/AP": float(ap.mean(axis=0).mean()),
             "bbox/AP50": float(ap[:, 0].mean()),
@@ -88,6 +90,11 @@ def evaluate_voc(
             metric: dict(zip(class_names, values.tolist(), strict=True)) for metric, values in by_class.items()
         },
     }
+
+
+def flavour_of(use_11_points: bool) -> str:
+    """The metric's flavour as results name it."""
+    return "VOC 11-point, IoU .50:.95" if use_11_points else "VOC area, IoU .50:.95"
 
 
 def class_average_precisions(

@@ -82,12 +82,29 @@ class DetectionMapper:
 def read_image(record: dict[str, Any]) -> Image.Image:
     """The record's image in RGB, turned as its EXIF orientation says; its size must be the annotated one."""
     image = ImageOps.exif_transpose(open_rgb(record["file_name"]))
-    if image.size != (record["width"], record["height"]):
-        raise InputError(
-            f"{record['file_name']} has {image.width} x {image.height} pixels, its annotation says "
-            f"{record['width']} x {record['height']}. One of them is wrong: boxes would be misplaced."
-        )
+    require_size(record, image.size)
     return image
+
+
+def require_size(record: dict[str, Any], size: tuple[int, int]) -> None:
+    """Raise an ``InputError`` unless ``size``, (width, height) of the image file, is the annotated one."""
+    if size != (record["width"], record["height"]):
+        raise InputError(
+            f"{record['file_name']} (image {record['image_id']}) has {size[0]} x {size[1]} pixels, its annotation says "
+            f"{record['width']} x {record['height']}. One of them is wrong, and boxes would be misplaced: restore the "
+            "original image, or correct the annotation."
+        )
+
+
+def require_polygons(record: dict[str, Any], annotation: dict[str, Any]) -> None:
+    """Raise an ``InputError`` unless the object has polygons, which a mask head trains on."""
+    segmentation = annotation.get("segmentation")
+    if not isinstance(segmentation, list):
+        kind = "no segmentation" if segmentation is None else "a mask (RLE) in place of polygons"
+        raise InputError(
+            f"{record['file_name']} (image {record['image_id']}): an object that is no crowd has {kind}; MODEL.MASK_ON "
+            "trains on polygons. Set MODEL.MASK_ON False, or give polygons in the annotation file."
+        )
 
 
 def resized_shape(height: int, width: int, short_side: int, max_side: int) -> tuple[int, int]:
@@ -144,15 +161,9 @@ def _corners(annotation: dict[str, Any]) -> np.ndarray:
 
 
 def _map_polygons(record: dict, annotation: dict, scale: np.ndarray, flip_width: int | None) -> list[np.ndarray]:
-    segmentation = annotation.get("segmentation")
-    if not isinstance(segmentation, list):
-        kind = "no segmentation" if segmentation is None else "a mask (RLE) in place of polygons"
-        raise InputError(
-            f"{record['file_name']}: an object that is no crowd has {kind}; MODEL.MASK_ON trains on polygons. "
-            "Set MODEL.MASK_ON False, or give polygons in the annotation file."
-        )
+    require_polygons(record, annotation)
     mapped = []
-    for polygon in segmentation:
+    for polygon in annotation["segmentation"]:
         points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2) * scale
         if flip_width is not None:
             points[:, 0] = flip_width - points[:, 0]

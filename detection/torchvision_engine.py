@@ -24,6 +24,7 @@ from clsa.configs.command import InputError
 from clsa.configs.run_files import plain, sha256_of_file, start_log, write_config
 
 from . import processes
+from .dataset_check import check_data
 from .dataset_dicts import load_dataset_dicts
 from .detection_result import check_datasets, weights_record, write_detection_result
 from .detector_checkpoint import last_checkpoint, read_checkpoint, write_checkpoint
@@ -66,6 +67,7 @@ def run(cfg: CfgNode, protocol: str, resume: bool = False, eval_only: bool = Fal
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     if is_main:
         write_config(cfg.OUTPUT_DIR, cfg)
+        check_data(cfg, needs_training_data=not eval_only)
 
     state = first_state(cfg, resume, eval_only)
     torch.manual_seed(state["seed"])
