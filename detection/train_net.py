@@ -17,6 +17,7 @@ from clsa.detection.auto_scale import as_overrides, auto_scale
 from clsa.detection.auto_scale import table as scaling_table
 from clsa.detection.config import get_cfg
 from clsa.detection.detection_result import protocol_id
+from clsa.detection.evaluation_keys import add_evaluation_keys
 from clsa.detection.explain import explain
 from clsa.detection.processes import launch
 from clsa.detection.start_weights import require_choice
@@ -97,7 +98,7 @@ def engine_defaults(engine: str | None) -> CfgNode:
     require_detectron2()
     from detectron2.config import get_cfg as detectron2_cfg
 
-    return detectron2_cfg()
+    return add_evaluation_keys(detectron2_cfg())
 
 
 def argument_parser() -> argparse.ArgumentParser:
