@@ -1,4 +1,4 @@
-"""Every key of a probe's configuration, with the defaults of the published VOC07 protocols."""
+"""Every key of a probe's configuration, with the defaults of the published protocols."""
 
 from fvcore.common.config import CfgNode
 
@@ -48,6 +48,57 @@ def get_cfg() -> CfgNode:
     cfg.LINEAR.BATCH_SIZE = 256
     cfg.LINEAR.L2_NORMALISE = False  # the SVM's row normalisation; the paper mentions none
     cfg.LINEAR.LOSS_REDUCTION = "mean"  # of the sigmoid cross entropies of a batch, over images and classes; or sum
+
+    # ---- clsa-classify linear --mode public_code: what the code of maple-research-lab/CLSA does on VOC07, where its
+    # paper says the above; other values than these make it "voc07-linear-clsa-code-custom"
+    cfg.PUBLIC_CODE = CfgNode()
+    cfg.PUBLIC_CODE.TRAIN_SPLIT = "train"
+    cfg.PUBLIC_CODE.VAL_SPLIT = "val"  # the epoch with the best per-image AP on it is tested
+    cfg.PUBLIC_CODE.TEST_SPLIT = "test"
+    cfg.PUBLIC_CODE.EPOCHS = 100
+    cfg.PUBLIC_CODE.LR = 0.05
+    cfg.PUBLIC_CODE.MOMENTUM = 0.9
+    cfg.PUBLIC_CODE.T_MAX = 12  # epochs from the full rate to none; it rises again over as many
+    cfg.PUBLIC_CODE.BATCH_SIZE = 16
+    cfg.PUBLIC_CODE.SIZE = 300  # training images are stretched to it, crops are cut of it
+    cfg.PUBLIC_CODE.RESIZE = 330  # shorter side of the images that are cropped: val's centre, test's five
+    cfg.PUBLIC_CODE.BATCH_NORM_IN_TRAIN_MODE = True  # the backbone's statistics drift; False: frozen
+
+    # ---- clsa-classify lowshot; trained on DATA.TRAIN_SPLIT
+    cfg.LOWSHOT = CfgNode()
+    cfg.LOWSHOT.K = (1, 2, 4, 8, 16, 32, 64, 96)  # positives of each class
+    cfg.LOWSHOT.SAMPLES = 5  # of each k; drawn from SEED unless --splits gives them
+    cfg.LOWSHOT.GRID = "fair18"  # as SVM.GRID; fair18 is the default of the benchmark's training tool
+    cfg.LOWSHOT.TOLERANCE = 1e-4  # as SVM.TOLERANCE
+    cfg.LOWSHOT.DEVICE = "cpu"  # cuda where there is a GPU, auto: a GPU where there is one
+
+    # ---- clsa-classify logistic; DATA.TEST_SPLIT tests
+    cfg.LOGISTIC = CfgNode()
+    cfg.LOGISTIC.TRAIN_SPLIT = "train"
+    cfg.LOGISTIC.VAL_SPLIT = "val"  # picks the cost; then both are fitted together
+    cfg.LOGISTIC.MAX_ITERATIONS = 100  # of L-BFGS; fits that stop there are counted
+    cfg.LOGISTIC.JOBS = -1  # processes that share the classes; -1: as many as there are cores
+
+    # ---- clsa-classify imagenet: other values than these make it "imagenet-linear-custom"
+    cfg.IMAGENET = CfgNode()
+    cfg.IMAGENET.TRAIN_SPLIT = "train"  # folders of the data root
+    cfg.IMAGENET.VAL_SPLIT = "val"
+    cfg.IMAGENET.EPOCHS = 100
+    cfg.IMAGENET.LR = 10.0
+    cfg.IMAGENET.MOMENTUM = 0.9
+    cfg.IMAGENET.WEIGHT_DECAY = 0.0
+    cfg.IMAGENET.BATCH_SIZE = 256  # of all processes together
+    cfg.IMAGENET.SIZE = 224
+    cfg.IMAGENET.RESIZE = 256  # shorter side of val's images, of which the middle SIZE x SIZE is cut
+    cfg.IMAGENET.CROP_SCALE = (0.08, 1.0)  # share of the image's area that a training crop covers
+    # of the frozen network alone; auto: bfloat16 or float16 on a GPU, off on a CPU; or off, bfloat16, float16
+    cfg.IMAGENET.AMP = "auto"
+    cfg.IMAGENET.EVAL_PERIOD = 1  # epochs
+
+    # ---- clsa-classify knn: splits, SIZE and RESIZE are IMAGENET's
+    cfg.KNN = CfgNode()
+    cfg.KNN.NEIGHBOURS = (20, 200)
+    cfg.KNN.TEMPERATURE = 0.07
 
     # ---- the baseline by chance
     cfg.CHANCE = CfgNode()
