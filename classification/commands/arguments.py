@@ -31,8 +31,11 @@ def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def config_of(args: argparse.Namespace, shorts: Mapping[str, str | None] | None = None) -> CfgNode:
-    """The config file, then the overrides, then the options that are ``shorts`` for a key, where they were given."""
+def config_of(
+    args: argparse.Namespace, shorts: Mapping[str, str | None] | None = None, defaults: CfgNode | None = None
+) -> CfgNode:
+    """The defaults (:func:`get_cfg`'s, or a protocol's own), then the config file, then the overrides, then the options
+    that are ``shorts`` for a key, where they were given."""
     shorts = {"FEATURES.KIND": args.features, **(shorts or {})}
     given = [word for key, value in shorts.items() if value for word in (key, value)]
-    return load_config(get_cfg(), args.config_file, args.overrides + given)
+    return load_config(defaults or get_cfg(), args.config_file, args.overrides + given)
