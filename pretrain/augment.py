@@ -14,7 +14,7 @@ from fvcore.common.config import CfgNode
 from PIL import Image, ImageFilter, ImageOps
 from torchvision.transforms import functional as TF
 
-from .config import strong_view_count
+from .config import strong_view_count, weak_query_sizes_and_scales
 from .strong_augment import strong_operations
 
 View = Callable[[Image.Image, np.random.Generator], Image.Image]
@@ -25,12 +25,14 @@ ASPECT = (3 / 4, 4 / 3)
 
 @dataclass(frozen=True)
 class WeakView:
-    """T: a crop and the weak operations, all as ``cfg.WEAK`` says."""
+    """T: a crop of ``size`` pixels and ``scale``'s area, and the weak operations of ``cfg.WEAK``."""
 
+    size: int
+    scale: tuple[float, float]
     weak: CfgNode
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        image = random_crop(image, rng, self.weak.SIZE, self.weak.SCALE)
+        image = random_crop(image, rng, self.size, self.scale)
         return weak_operations(image, rng, self.weak)
 
 
@@ -47,14 +49,22 @@ class StrongView:
         image = random_crop(image, rng, self.size, self.scale)
         if self.strong.WEAK_FIRST:
             image = weak_operations(image, rng, self.weak)
-        return strong_operations(image, rng, self.strong.ROUNDS, self.strong.PROB)
+        return strong_operations(image, rng, self.strong)
 
 
 def build_views(cfg: CfgNode) -> list[View]:
-    """The views that the method uses and no others: the key's, the weak query's, then the strong ones."""
-    weak, count = WeakView(cfg.WEAK), strong_view_count(cfg)
-    sizes_and_scales = zip(cfg.STRONG.SIZES[:count], cfg.STRONG.SCALES[:count], strict=True)
-    return [weak, weak, *(StrongView(size, scale, cfg.STRONG, cfg.WEAK) for size, scale in sizes_and_scales)]
+    """The views that the method uses and no others: the key's, the weak queries', then the strong ones."""
+    count = strong_view_count(cfg)
+    strong = zip(cfg.STRONG.SIZES[:count], cfg.STRONG.SCALES[:count], strict=True)
+    return [
+        _weak_or_ablated(cfg, cfg.STRONG.AS_KEY, cfg.WEAK.SIZE, cfg.WEAK.SCALE),
+        *(_weak_or_ablated(cfg, cfg.STRONG.AS_QUERY, *crop) for crop in weak_query_sizes_and_scales(cfg)),
+        *(StrongView(size, scale, cfg.STRONG, cfg.WEAK) for size, scale in strong),
+    ]
+
+
+def _weak_or_ablated(cfg: CfgNode, strong: bool, size: int, scale: tuple[float, float]) -> View:
+    return StrongView(size, scale, cfg.STRONG, cfg.WEAK) if strong else WeakView(size, scale, cfg.WEAK)
 
 
 def random_crop(image: Image.Image, rng: np.random.Generator, size: int, scale: tuple[float, float]) -> Image.Image:

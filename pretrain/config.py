@@ -12,6 +12,10 @@ from clsa.configs.command import InputError
 METHODS = ("random_init", "moco_v2", "clsa_single", "clsa_multi")
 BANKS = ("positive_and_queue", "batch_and_queue")
 HEAD_NORMS = ("none", "BN")
+STRONG_LOSSES = ("ddm", "contrastive")
+BN_STATISTICS = ("all_views", "weak_views", "re_estimated")
+POOLS = ("invert", "identity")
+MAGNITUDES = ("uniform", "tenths")
 PRECISIONS = ("float32", "bfloat16", "float16")
 DEPTHS = (18, 34, 50, 101)
 AT_LEAST_ONE = (
@@ -29,6 +33,9 @@ NOT_NEGATIVE = (
     "DATA.WORKERS",
     "LOSS.BETA_ZERO_STEPS",
     "LOSS.BETA_RAMP_STEPS",
+    "LOSS.DDM_TARGET_TEMPERATURE",
+    "LOSS.DDM_STUDENT_TEMPERATURE",
+    "MODEL.BN_REESTIMATION_STEPS",
     "STRONG.ROUNDS",
     "SOLVER.MAX_ITER",
     "SOLVER.WARMUP_ITERS",
@@ -67,6 +74,14 @@ def get_cfg() -> CN:
     _C.MODEL.HEAD_NORM = "none"
     # The key network keeps this share of itself at each step (alpha of Algorithm 1).
     _C.MODEL.KEY_MOMENTUM = 0.999
+    # Backbone weights to start from (from clsa-convert --to torchvision, or our own checkpoint converted so); the head
+    # starts from SEED. Empty: everything from SEED.
+    _C.MODEL.INIT = ""
+    # Running statistics of the query network's BN, which its users will normalise by. all_views: they follow weak and
+    # strong views alike (paper: nothing is said; public code). weak_views: only weak ones. re_estimated: as all_views,
+    # and at the last step estimated anew over BN_REESTIMATION_STEPS batches of weak views.
+    _C.MODEL.BN_STATISTICS = "all_views"
+    _C.MODEL.BN_REESTIMATION_STEPS = 200
     # Memory layout NHWC. The same mathematics, quicker with reduced precision.
     _C.MODEL.CHANNELS_LAST = False
 
@@ -78,6 +93,14 @@ def get_cfg() -> CN:
     # What a query is compared with. positive_and_queue: its own key and the queue (paper). batch_and_queue: the keys
     # of the whole batch, of all processes, and the queue (public code).
     _C.LOSS.BANK = "positive_and_queue"
+    # What strong queries learn by. ddm: eq. 4. contrastive: eq. 1 on them, too (ablation of table 4).
+    _C.LOSS.STRONG = "ddm"
+    # Temperatures of eq. 3 in the DDM loss: of the weak query's distribution, the target, and of the strong query's.
+    # 0: TEMPERATURE (paper). A lower one of the target sharpens what is taught.
+    _C.LOSS.DDM_TARGET_TEMPERATURE = 0.0
+    _C.LOSS.DDM_STUDENT_TEMPERATURE = 0.0
+    # True: the two weak views also change places, and the loss is the mean of both (off in the paper).
+    _C.LOSS.SYMMETRIC = False
     # Weight of the DDM loss (eq. 4) beside the contrastive one.
     _C.LOSS.BETA = 1.0
     # The weight is 0 for the first BETA_ZERO_STEPS steps, then rises linearly for BETA_RAMP_STEPS steps. The paper: 0
@@ -89,6 +112,10 @@ def get_cfg() -> CN:
     _C.WEAK = CN()
     _C.WEAK.SIZE = 224
     _C.WEAK.SCALE = (0.2, 1.0)  # area of the crop, as a share of the image
+    # Weak queries of each image, besides the key's view: their sizes and the areas of their crops. Empty: one, of SIZE
+    # and SCALE (paper). The public code's CLSA-Multi has five, of the sizes of its strong views.
+    _C.WEAK.QUERY_SIZES = ()
+    _C.WEAK.QUERY_SCALES = ()
     _C.WEAK.JITTER = (0.4, 0.4, 0.4, 0.1)  # brightness, contrast, saturation, hue
     _C.WEAK.JITTER_PROB = 0.8
     _C.WEAK.GRAY_PROB = 0.2
@@ -103,6 +130,13 @@ def get_cfg() -> CN:
     _C.STRONG.SCALES = ((0.086, 0.429),)
     _C.STRONG.ROUNDS = 5  # operations drawn one after the other
     _C.STRONG.PROB = 0.5  # each is applied with this probability
+    # The 14th operation. invert: as in the paper's table. identity: nothing in its place (public code).
+    _C.STRONG.POOL = "invert"
+    # Magnitudes. uniform: from the whole range. tenths: one of the tenths 1 to 9 of the range (public code).
+    _C.STRONG.MAGNITUDES = "uniform"
+    # Ablations of table 4, for METHOD moco_v2: the query, or the query and the key, are strong views of WEAK.SIZE.
+    _C.STRONG.AS_QUERY = False
+    _C.STRONG.AS_KEY = False
     # False: crop, then the strong operations (paper: S(x)). True: all weak operations in between (public code).
     _C.STRONG.WEAK_FIRST = False
 
@@ -139,6 +173,10 @@ def check_config(cfg: CN, world_size: int = 1) -> None:
     _one_of(cfg, "MODEL.DEPTH", DEPTHS)
     _one_of(cfg, "MODEL.HEAD_NORM", HEAD_NORMS)
     _one_of(cfg, "LOSS.BANK", BANKS)
+    _one_of(cfg, "LOSS.STRONG", STRONG_LOSSES)
+    _one_of(cfg, "MODEL.BN_STATISTICS", BN_STATISTICS)
+    _one_of(cfg, "STRONG.POOL", POOLS)
+    _one_of(cfg, "STRONG.MAGNITUDES", MAGNITUDES)
     _one_of(cfg, "SOLVER.PRECISION", PRECISIONS)
     if cfg.MODEL.DEPTH in (18, 34) and cfg.MODEL.WIDTH_PER_GROUP != 64:
         raise InputError(
@@ -155,7 +193,8 @@ def check_config(cfg: CN, world_size: int = 1) -> None:
         raise InputError(f"LOSS.TEMPERATURE is {cfg.LOSS.TEMPERATURE}, it must be above 0.")
     if not 0 <= cfg.MODEL.KEY_MOMENTUM <= 1:
         raise InputError(f"MODEL.KEY_MOMENTUM is {cfg.MODEL.KEY_MOMENTUM}, it must lie in [0, 1].")
-    if cfg.METHOD != "random_init" and cfg.SOLVER.BATCH_SIZE > cfg.LOSS.QUEUE_LENGTH:
+    keys = cfg.SOLVER.BATCH_SIZE * (2 if cfg.LOSS.SYMMETRIC else 1)
+    if cfg.METHOD != "random_init" and keys > cfg.LOSS.QUEUE_LENGTH:
         raise InputError(
             f"SOLVER.BATCH_SIZE {cfg.SOLVER.BATCH_SIZE} is larger than LOSS.QUEUE_LENGTH {cfg.LOSS.QUEUE_LENGTH}: "
             "the keys of one step would not fit into the queue. Lower the batch or lengthen the queue."
@@ -166,6 +205,7 @@ def check_config(cfg: CN, world_size: int = 1) -> None:
             f"Take a multiple of {world_size}."
         )
     _check_crops("WEAK.SCALE", [cfg.WEAK.SCALE])
+    _check_weak_queries(cfg)
     _check_strong_views(cfg)
 
 
@@ -174,11 +214,38 @@ def strong_view_count(cfg: CN) -> int:
     return len(cfg.STRONG.SIZES) if cfg.METHOD in ("clsa_single", "clsa_multi") else 0
 
 
+def weak_query_sizes_and_scales(cfg: CN) -> list[tuple[int, Sequence[float]]]:
+    """Of each weak query of an image, its size in pixels and the range of its crop's area."""
+    if not cfg.WEAK.QUERY_SIZES:
+        return [(cfg.WEAK.SIZE, cfg.WEAK.SCALE)]
+    return list(zip(cfg.WEAK.QUERY_SIZES, cfg.WEAK.QUERY_SCALES, strict=True))
+
+
 def value(cfg: CN, key: str):
     """The value of a dotted key: ``value(cfg, "SOLVER.LR")``."""
     for part in key.split("."):
         cfg = cfg[part]
     return cfg
+
+
+def _check_weak_queries(cfg: CN) -> None:
+    sizes, scales = cfg.WEAK.QUERY_SIZES, cfg.WEAK.QUERY_SCALES
+    if len(sizes) != len(scales):
+        raise InputError(
+            f"WEAK.QUERY_SIZES {tuple(sizes)} and WEAK.QUERY_SCALES {tuple(scales)} must name one size and one (low, "
+            "high) range of crop areas for each weak query."
+        )
+    _check_crops("WEAK.QUERY_SCALES", scales)
+    if cfg.LOSS.SYMMETRIC and sizes:
+        raise InputError(
+            "LOSS.SYMMETRIC lets the key's and the query's view change places, which several weak queries "
+            f"(WEAK.QUERY_SIZES {tuple(sizes)}) cannot. Set one of the two only."
+        )
+    if (cfg.STRONG.AS_QUERY or cfg.STRONG.AS_KEY) and cfg.METHOD != "moco_v2":
+        raise InputError(
+            f"STRONG.AS_QUERY and STRONG.AS_KEY are ablations of METHOD moco_v2, got METHOD {cfg.METHOD}. "
+            "CLSA has strong views of its own, STRONG.SIZES."
+        )
 
 
 def _check_strong_views(cfg: CN) -> None:

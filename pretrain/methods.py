@@ -8,17 +8,20 @@ Shapes:
     K: keys in the queue
 """
 
+import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from .bank import Bank, BatchBank, PositiveBank
 from .distributed import Process, gather
 from .key_queue import KeyQueue
-from .losses import batch_bank_logits, ddm_loss, entropy, info_nce_loss, positive_bank_logits, top1_percent
+from .losses import Temperatures, query_losses, top1_percent
 from .networks import Encoder
 from .seeding import Purpose, generator
 
@@ -27,12 +30,12 @@ from .seeding import Purpose, generator
 class Step:
     """What one forward pass gives: the loss parts (with gradient), what is logged, and the keys to enqueue."""
 
-    contrastive: Tensor  # scalar, L_C of eq. 1
-    ddm: Tensor | None  # scalar, L_D of eq. 4 summed over the strong views; None for MoCo v2
-    acc1_bank: Tensor  # scalar percent: the positive among positive + queue, for the weak query
+    contrastive: Tensor  # scalar, L_C of eq. 1, summed over the weak queries
+    strong: Tensor | None  # scalar, L_D of eq. 4 summed over all pairs (or what LOSS.STRONG says); None for MoCo v2
+    acc1_bank: Tensor  # scalar percent: the positive among positive + queue, for the first weak query
     acc1_batch: Tensor  # scalar percent: the positive among the batch's keys
     ddm_target_entropy: Tensor | None  # scalar, nats
-    batch_keys: Tensor  # B x C, all processes in rank order
+    batch_keys: Tensor  # B x C, all processes in rank order; of both views, 2B x C, if the loss is symmetric
 
 
 class MomentumContrast(nn.Module):
@@ -50,42 +53,50 @@ class MomentumContrast(nn.Module):
         self.queue = KeyQueue(cfg.LOSS.QUEUE_LENGTH, cfg.MODEL.HEAD_OUTPUT)
         self.process = process
         self.seed = cfg.SEED
-        self.temperature = cfg.LOSS.TEMPERATURE
-        self.key_momentum = cfg.MODEL.KEY_MOMENTUM
+        self.temperatures = temperatures(cfg)
+        self.strong_loss = cfg.LOSS.STRONG
+        self.symmetric = cfg.LOSS.SYMMETRIC
         self.bank = cfg.LOSS.BANK
+        self.bn_statistics = cfg.MODEL.BN_STATISTICS
         self.amp_dtype = getattr(torch, cfg.SOLVER.PRECISION)
+        self.follow = get_ema_multi_avg_fn(cfg.MODEL.KEY_MOMENTUM)
 
-    def forward(self, key_view: Tensor, weak_view: Tensor, strong_views: Sequence[Tensor], iteration: int) -> Step:
+    def forward(
+        self, key_view: Tensor, weak_views: Sequence[Tensor], strong_views: Sequence[Tensor], iteration: int
+    ) -> Step:
         """Embed the views and compare the queries with the bank.
 
         Args:
-            key_view, weak_view: N x 3 x S x S, normalised.
+            key_view: N x 3 x S x S, normalised.
+            weak_views: at least one N x 3 x S x S, each of its own size. A symmetric loss takes one, of the key's size.
             strong_views: as many N x 3 x S x S as the method has, each of its own size.
             iteration: the step, which seeds the shuffling of the key network's batch.
         """
         with torch.autocast(key_view.device.type, self.amp_dtype, enabled=self.amp_dtype != torch.float32):
-            batch_keys = self._embed_keys(key_view, iteration)  # B x C
-            weak_query = self.query(weak_view)  # N x C
-            strong_queries = [self.query(view) for view in strong_views]  # each N x C
-        first = self.process.rank * len(key_view)
-        own = torch.arange(first, first + len(key_view), device=batch_keys.device)  # N, where batch_keys has ours
+            batch_keys = self._embed_keys(key_view, 2 * iteration)  # B x C
+            weak = [self.query(view) for view in weak_views]  # each N x C
+            with self._running_statistics_kept() if self.bn_statistics == "weak_views" else contextlib.nullcontext():
+                strong = [self.query(view) for view in strong_views]  # each N x C
+            if self.symmetric:
+                other_keys = self._embed_keys(weak_views[0], 2 * iteration + 1)  # B x C
+                other_weak = self.query(key_view)  # N x C
+        own = self._own_rows(len(key_view), batch_keys.device)  # N, where batch_keys has ours
 
-        if self.bank == "positive_and_queue":
-            positive = torch.zeros_like(own)
-            weak_logits = self._against_positive(weak_query, batch_keys[own])  # N x (1 + K)
-            strong_logits = [self._against_positive(query, batch_keys[own]) for query in strong_queries]
-        else:
-            positive = own
-            weak_logits = self._against_batch(weak_query, batch_keys)  # N x (B + K)
-            strong_logits = [self._against_batch(query, batch_keys) for query in strong_queries]
-
+        losses = query_losses(weak, strong, self._bank(batch_keys, own), self.temperatures, self.strong_loss)
+        contrastive, of_strong, acc1_bank, target_entropy = losses
+        if self.symmetric:
+            # The views change places, the strong queries learn from both: the mean, so that the learning rate can stay.
+            bank = self._bank(other_keys, own)
+            other = query_losses([other_weak], strong, bank, self.temperatures, self.strong_loss)
+            contrastive = (contrastive + other.contrastive) / 2
+            of_strong = (of_strong + other.strong) / 2
         return Step(
-            contrastive=info_nce_loss(weak_logits, positive),
-            ddm=ddm_loss(weak_logits, strong_logits) if strong_logits else None,
-            acc1_bank=self._bank_accuracy(weak_query.detach(), batch_keys[own]),
-            acc1_batch=top1_percent(weak_query.detach() @ batch_keys.T, own),
-            ddm_target_entropy=entropy(weak_logits.detach()) if strong_logits else None,
-            batch_keys=batch_keys,
+            contrastive=contrastive,
+            strong=of_strong if strong else None,
+            acc1_bank=acc1_bank,
+            acc1_batch=top1_percent(weak[0].detach() @ batch_keys.T, own),
+            ddm_target_entropy=target_entropy if strong and self.strong_loss == "ddm" else None,
+            batch_keys=torch.cat([batch_keys, other_keys]) if self.symmetric else batch_keys,
         )
 
     @torch.no_grad()
@@ -95,8 +106,7 @@ class MomentumContrast(nn.Module):
         Parameters only, as in MoCo: the running statistics of the key network's BN follow its own forward passes. They
         are used by nobody during training, where BN normalises by the batch.
         """
-        for key, query in zip(self.key.parameters(), self.query.parameters(), strict=True):
-            key.mul_(self.key_momentum).add_(query * (1 - self.key_momentum))
+        self.follow(list(self.key.parameters()), list(self.query.parameters()), None)
 
     def enqueue(self, batch_keys: Tensor) -> None:
         """The keys of this step, B x C of all processes in rank order, replace the oldest of the queue."""
@@ -119,13 +129,28 @@ class MomentumContrast(nn.Module):
         place = torch.from_numpy(order.argsort()).to(keys.device)
         return keys[place]
 
-    def _against_positive(self, query: Tensor, own_keys: Tensor) -> Tensor:
-        return positive_bank_logits(query, own_keys, self.queue.keys, self.temperature)
+    def _own_rows(self, batch: int, device: torch.device) -> Tensor:
+        first = self.process.rank * batch
+        return torch.arange(first, first + batch, device=device)  # N
 
-    def _against_batch(self, query: Tensor, batch_keys: Tensor) -> Tensor:
-        return batch_bank_logits(query, batch_keys, self.queue.keys, self.temperature)
+    def _bank(self, batch_keys: Tensor, own: Tensor) -> Bank:
+        if self.bank == "positive_and_queue":
+            return PositiveBank(batch_keys[own], self.queue.keys)
+        return BatchBank(batch_keys, self.queue.keys, own)
 
-    def _bank_accuracy(self, query: Tensor, own_keys: Tensor) -> Tensor:
-        """Logged for every kind of bank, so that runs can be compared."""
-        logits = self._against_positive(query, own_keys)  # N x (1 + K)
-        return top1_percent(logits, torch.zeros(len(query), dtype=torch.long, device=query.device))
+    @contextlib.contextmanager
+    def _running_statistics_kept(self) -> Iterator[None]:
+        """BN normalises by the batch, as ever, and its running mean and variance stay as they are."""
+        norms = [m for m in self.query.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+
+def temperatures(cfg: CfgNode) -> Temperatures:
+    """LOSS.TEMPERATURE, and of DDM's two distributions their own where they are not 0."""
+    tau = cfg.LOSS.TEMPERATURE
+    return Temperatures(tau, cfg.LOSS.DDM_TARGET_TEMPERATURE or tau, cfg.LOSS.DDM_STUDENT_TEMPERATURE or tau)

@@ -1,14 +1,15 @@
 """The strong view's operations S: five times in turn, one of 14 operations, applied with probability 0.5.
 
-Names and shear's range are the paper's; the other ranges are its public code's. Two differences from that code:
-magnitudes are drawn from the whole range (there: nine steps of a tenth), and Invert is in the pool as the paper's table
-says (there: Identity in its place).
+Names and shear's range are the paper's; the other ranges are its public code's. That code differs in two points, which
+are options: it has Identity in place of Invert (STRONG.POOL), and draws magnitudes of 1 to 9 tenths of the range
+(STRONG.MAGNITUDES).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from fvcore.common.config import CfgNode
 from PIL import Image, ImageEnhance, ImageOps
 
 
@@ -21,11 +22,11 @@ def shear_y(image: Image.Image, slope: float) -> Image.Image:
 
 
 def translate_x(image: Image.Image, share: float) -> Image.Image:
-    return _affine(image, (1, 0, share * image.width, 0, 1, 0))
+    return _affine(image, (1, 0, int(share * image.width), 0, 1, 0))
 
 
 def translate_y(image: Image.Image, share: float) -> Image.Image:
-    return _affine(image, (1, 0, 0, 0, 1, share * image.height))
+    return _affine(image, (1, 0, 0, 0, 1, int(share * image.height)))
 
 
 def rotate(image: Image.Image, degrees: float) -> Image.Image:
@@ -68,26 +69,46 @@ def sharpness(image: Image.Image, factor: float) -> Image.Image:
     return ImageEnhance.Sharpness(image).enhance(factor)
 
 
+def identity(image: Image.Image, _: float) -> Image.Image:
+    return image
+
+
 @dataclass(frozen=True)
 class Operation:
-    """``apply(image, magnitude)`` with the magnitude uniform in [low, high); whole numbers low..high if ``integer``."""
+    """``apply(image, magnitude)``, with the law of its magnitude.
+
+    Attributes:
+        low, high: the magnitude is uniform in [low, high); a whole number of low..high if ``integer``.
+        signed: the range is symmetric about 0.
+    """
 
     name: str
     apply: Callable[[Image.Image, float], Image.Image]
     low: float = 0.0
     high: float = 0.0
     integer: bool = False
+    signed: bool = False
 
-    def draw_magnitude(self, rng: np.random.Generator) -> float:
-        return int(rng.integers(self.low, self.high + 1)) if self.integer else rng.uniform(self.low, self.high)
+    def draw(self, rng: np.random.Generator, law: str) -> float:
+        """A magnitude. ``uniform``: from the whole range. ``tenths``: the public code's law, 1 to 9 tenths of the range
+        (from 256 down for Solarize), with a random sign where it is symmetric.
+        """
+        if law == "uniform":
+            return int(rng.integers(self.low, self.high + 1)) if self.integer else rng.uniform(self.low, self.high)
+        share = int(rng.integers(1, 10)) / 10
+        if self.signed:
+            return share * self.high * rng.choice((-1, 1))
+        if self.name == "Solarize":
+            return 256 - int(share * 256)
+        return self.low + (int if self.integer else float)(share * (self.high - self.low))
 
 
 OPERATIONS = (
-    Operation("ShearX", shear_x, -0.3, 0.3),
-    Operation("ShearY", shear_y, -0.3, 0.3),
-    Operation("TranslateX", translate_x, -0.3, 0.3),  # of the side
-    Operation("TranslateY", translate_y, -0.3, 0.3),
-    Operation("Rotate", rotate, -30, 30),  # degrees
+    Operation("ShearX", shear_x, -0.3, 0.3, signed=True),
+    Operation("ShearY", shear_y, -0.3, 0.3, signed=True),
+    Operation("TranslateX", translate_x, -0.3, 0.3, signed=True),  # of the side, in whole pixels
+    Operation("TranslateY", translate_y, -0.3, 0.3, signed=True),
+    Operation("Rotate", rotate, -30, 30, signed=True),  # degrees
     Operation("AutoContrast", auto_contrast),
     Operation("Invert", invert),
     Operation("Equalize", equalize),
@@ -98,14 +119,30 @@ OPERATIONS = (
     Operation("Brightness", brightness, 0.05, 0.95),
     Operation("Sharpness", sharpness, 0.05, 0.95),
 )
+#: STRONG.POOL: what is drawn from.
+POOLS = {
+    "invert": OPERATIONS,
+    "identity": tuple(Operation("Identity", identity) if op.name == "Invert" else op for op in OPERATIONS),
+}
 
 
-def strong_operations(image: Image.Image, rng: np.random.Generator, rounds: int, probability: float) -> Image.Image:
-    """``rounds`` times: draw one of the 14 operations uniformly, apply it with ``probability``. Size and mode stay."""
-    for _ in range(rounds):
-        operation = OPERATIONS[rng.integers(len(OPERATIONS))]
-        if rng.random() < probability:
-            image = operation.apply(image, operation.draw_magnitude(rng))
+def draw_operations(rng: np.random.Generator, strong: CfgNode) -> list[tuple[Operation, float]]:
+    """What one strong view undergoes, in order: the operations that are applied, each with its magnitude.
+
+    ``strong.ROUNDS`` times one of the 14 is drawn uniformly, and is applied with ``strong.PROB``.
+    """
+    pool, drawn = POOLS[strong.POOL], []
+    for _ in range(strong.ROUNDS):
+        operation = pool[rng.integers(len(pool))]
+        if rng.random() < strong.PROB:
+            drawn.append((operation, operation.draw(rng, strong.MAGNITUDES)))
+    return drawn
+
+
+def strong_operations(image: Image.Image, rng: np.random.Generator, strong: CfgNode) -> Image.Image:
+    """Draw and apply; size and mode stay."""
+    for operation, magnitude in draw_operations(rng, strong):
+        image = operation.apply(image, magnitude)
     return image
 
 

@@ -15,7 +15,7 @@ from clsa.configs.command import InputError
 from clsa.configs.run_files import plain, start_log, write_config
 
 from .checkpointing import check_same_run, last_checkpoint, load_checkpoint, save_checkpoint, where_to_start
-from .config import check_config
+from .config import check_config, weak_query_sizes_and_scales
 from .data import Normalise, batches, find_images
 from .distributed import Process
 from .networks import Encoder
@@ -73,6 +73,7 @@ def pretrain(process: Process, cfg: CfgNode, resume: bool) -> None:
 def _train(state: TrainingState, paths: list[str], start: int, stop: int, max_iter: int, log: logging.Logger) -> None:
     """Steps ``start + 1`` to ``stop`` of ``max_iter``."""
     cfg, process, method, optimizer = state.cfg, state.process, state.method, state.optimizer
+    weak_queries = len(weak_query_sizes_and_scales(cfg))
     torch.backends.cudnn.benchmark = process.device.type == "cuda"  # the sizes of the views never change
     method.train()
     model = method
@@ -93,9 +94,9 @@ def _train(state: TrainingState, paths: list[str], start: int, stop: int, max_it
             for group in optimizer.param_groups:
                 group["lr"] = lr
 
-            key_view, weak_view, *strong_views = map(normalise, views)
-            step = model(key_view, weak_view, strong_views, iteration)
-            loss = step.contrastive if step.ddm is None else step.contrastive + beta * step.ddm
+            key_view, *queries = map(normalise, views)
+            step = model(key_view, queries[:weak_queries], queries[weak_queries:], iteration)
+            loss = step.contrastive if step.strong is None else step.contrastive + beta * step.strong
             optimizer.zero_grad()
             state.scaler.scale(loss).backward()
             state.scaler.step(optimizer)
@@ -107,7 +108,7 @@ def _train(state: TrainingState, paths: list[str], start: int, stop: int, max_it
 
             if iteration % cfg.SOLVER.LOG_PERIOD == 0 or iteration == stop:
                 record = {"iteration": iteration, "epoch": round(iteration * cfg.SOLVER.BATCH_SIZE / len(paths), 4)}
-                record |= window.close(cfg.SOLVER.BATCH_SIZE, beta=None if step.ddm is None else beta, lr=lr)
+                record |= window.close(cfg.SOLVER.BATCH_SIZE, beta=None if step.strong is None else beta, lr=lr)
                 log.info(describe(record, max_iter))
                 if files:
                     files.write(record)

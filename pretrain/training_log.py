@@ -21,7 +21,7 @@ from clsa.configs.run_files import atomic_write
 from .distributed import Process, mean_over_processes
 from .methods import Step
 
-#: The measured part of a line; loss_ddm and ddm_target_entropy are null for MoCo v2, which has no strong view.
+#: The measured part of a line. loss_ddm is what LOSS.STRONG says; it and ddm_target_entropy are null where undefined.
 MEASURED = ("loss", "loss_contrastive", "loss_ddm", "acc1_bank", "acc1_batch", "ddm_target_entropy")
 
 
@@ -42,7 +42,7 @@ class StepWindow:
 
     def add(self, iteration: int, loss: Tensor, step: Step) -> None:
         """Note a step that has ended."""
-        values = (loss, step.contrastive, step.ddm, step.acc1_bank, step.acc1_batch, step.ddm_target_entropy)
+        values = (loss, step.contrastive, step.strong, step.acc1_bank, step.acc1_batch, step.ddm_target_entropy)
         measured = {name: value for name, value in zip(MEASURED, values, strict=True) if value is not None}
         self.names = list(measured)
         self.iterations.append(iteration)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from clsa.pretrain.augment import build_views, color_jitter, crop_box, weak_operations
+from clsa.pretrain.augment import StrongView, build_views, color_jitter, crop_box, weak_operations
 from clsa.pretrain.config import get_cfg
-from clsa.pretrain.strong_augment import OPERATIONS, strong_operations
+from clsa.pretrain.strong_augment import OPERATIONS, draw_operations, strong_operations
 
 
 @pytest.fixture
@@ -138,25 +138,64 @@ def test_shear_moves_rows_by_their_height(image):
 
 def test_posterize_keeps_four_to_eight_bits():
     rng = np.random.default_rng(0)
-    assert {operation("Posterize").draw_magnitude(rng) for _ in range(200)} == {4, 5, 6, 7, 8}
+    assert {operation("Posterize").draw(rng, "uniform") for _ in range(200)} == {4, 5, 6, 7, 8}
 
 
-def test_strong_operations_are_drawn_uniformly_and_applied_half_of_the_time(image, monkeypatch):
-    from clsa.pretrain import strong_augment
+def test_each_operation_is_drawn_equally_often_and_its_magnitudes_fill_their_range():
+    """Chi-square over 1e5 draws: 13 degrees of freedom, 34.5 is the 0.999 quantile."""
+    strong = get_cfg().STRONG
+    strong.ROUNDS, strong.PROB = 100_000, 1.0
+    drawn = {op.name: [] for op in OPERATIONS}
+    for op, magnitude in draw_operations(np.random.default_rng(0), strong):
+        drawn[op.name].append(magnitude)
+    expected = 100_000 / 14
+    assert sum((len(values) - expected) ** 2 / expected for values in drawn.values()) < 34.5
+    for op in OPERATIONS:
+        values, width = np.array(drawn[op.name]), op.high - op.low
+        assert op.low <= values.min() <= op.low + 0.01 * width
+        assert op.high - 0.01 * width <= values.max() <= op.high
+        assert abs(values.mean() - (op.low + op.high) / 2) <= 0.02 * width
 
-    applied = []
-    counting = [
-        strong_augment.Operation(op.name, lambda image, _, name=op.name: applied.append(name) or image)
-        for op in OPERATIONS
-    ]
-    monkeypatch.setattr(strong_augment, "OPERATIONS", tuple(counting))
-    for seed in range(560):
-        strong_operations(image, np.random.default_rng(seed), rounds=5, probability=0.5)
-    assert 1300 <= len(applied) <= 1500  # 560 * 5 / 2 = 1400
-    counts = [applied.count(op.name) for op in OPERATIONS]  # each 100
-    assert min(counts) >= 60
-    assert max(counts) <= 140
+
+def test_the_public_codes_pool_and_magnitudes():
+    strong = get_cfg().STRONG
+    strong.ROUNDS, strong.PROB, strong.POOL, strong.MAGNITUDES = 20_000, 1.0, "identity", "tenths"
+    drawn = {}
+    for op, magnitude in draw_operations(np.random.default_rng(0), strong):
+        drawn.setdefault(op.name, set()).add(round(magnitude, 6))
+    assert "Invert" not in drawn
+    assert drawn["Identity"] == {0.0}
+    assert drawn["Rotate"] == {3.0 * level * sign for level in range(1, 10) for sign in (-1, 1)}
+    assert drawn["ShearX"] == {round(0.03 * level * sign, 6) for level in range(1, 10) for sign in (-1, 1)}
+    assert drawn["Contrast"] == {round(0.05 + 0.09 * level, 6) for level in range(1, 10)}
+    assert drawn["Posterize"] == {4, 5, 6, 7}  # 4 + int(0.4 * level)
+    assert drawn["Solarize"] == {256 - int(25.6 * level) for level in range(1, 10)}
 
 
-def test_strong_operations_of_probability_zero_change_nothing(image):
-    assert pixels(strong_operations(image, np.random.default_rng(0), 5, 0.0)) == pixels(image)
+def test_operations_are_applied_with_their_probability(image):
+    strong = get_cfg().STRONG
+    applied = [len(draw_operations(np.random.default_rng(seed), strong)) for seed in range(560)]
+    assert 1300 <= sum(applied) <= 1500  # 560 * 5 / 2 = 1400
+    assert max(applied) == 5
+    strong.PROB = 0.0
+    assert pixels(strong_operations(image, np.random.default_rng(0), strong)) == pixels(image)
+
+
+@pytest.mark.parametrize(("key", "query"), [(False, True), (True, True)])
+def test_ablations_put_a_strong_view_in_the_place_of_a_weak_one(image, key, query):
+    cfg = get_cfg()
+    cfg.METHOD, cfg.WEAK.SIZE = "moco_v2", 40
+    cfg.STRONG.AS_KEY, cfg.STRONG.AS_QUERY = key, query
+    strong = StrongView(40, cfg.WEAK.SCALE, cfg.STRONG, cfg.WEAK)
+    for view, is_strong in zip(build_views(cfg), (key, query), strict=True):
+        same = pixels(view(image, np.random.default_rng(3))) == pixels(strong(image, np.random.default_rng(3)))
+        assert same == is_strong
+
+
+def test_weak_queries_of_several_sizes(image):
+    cfg = get_cfg()
+    cfg.METHOD, cfg.WEAK.SIZE = "clsa_multi", 48
+    cfg.WEAK.QUERY_SIZES, cfg.WEAK.QUERY_SCALES = (40, 32), ((0.2, 1.0), (0.1, 0.5))
+    cfg.STRONG.SIZES, cfg.STRONG.SCALES = (40, 32), ((0.2, 1.0), (0.1, 0.5))
+    sizes = [view(image, np.random.default_rng(0)).width for view in build_views(cfg)]
+    assert sizes == [48, 40, 32, 40, 32]

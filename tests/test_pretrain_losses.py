@@ -4,15 +4,10 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from clsa.pretrain.losses import (
-    batch_bank_logits,
-    ddm_loss,
-    entropy,
-    info_nce_loss,
-    positive_bank_logits,
-    top1_percent,
-)
+from clsa.pretrain.bank import BatchBank, PositiveBank
+from clsa.pretrain.losses import Temperatures, query_losses, top1_percent
 
 TAU = 0.2
 
@@ -67,68 +62,113 @@ def vectors():
     return unit(3), unit(3), unit(3), unit(5)
 
 
-@pytest.mark.parametrize("bank", ["positive", "batch"])
-def test_contrastive_loss_and_gradient_equal_the_loop(vectors, bank):
-    weak, _, keys, queue = vectors
-    weak.requires_grad_(True)
-    if bank == "positive":
-        logits, positives = positive_bank_logits(weak, keys, queue, TAU), [0, 0, 0]
-        banks = [[key, *queue.tolist()] for key in keys.tolist()]
-    else:
-        logits, positives = batch_bank_logits(weak, keys, queue, TAU), [0, 1, 2]
-        banks = [[*keys.tolist(), *queue.tolist()]] * 3
-    loss = info_nce_loss(logits, torch.tensor(positives))
-    loss.backward()
-    assert loss.item() == pytest.approx(contrastive_loop(weak.tolist(), banks, positives), abs=1e-6)
-    expected = slope(lambda queries: contrastive_loop(queries, banks, positives), weak.tolist())
-    torch.testing.assert_close(weak.grad, expected, atol=1e-6, rtol=0)
+def bank_of(kind, keys, queue):
+    """(the bank, each query's bank as lists, the place of its own key in them)."""
+    if kind == "positive":
+        return PositiveBank(keys, queue), [[key, *queue.tolist()] for key in keys.tolist()], [0] * len(keys)
+    rows = torch.arange(len(keys))
+    return BatchBank(keys, queue, rows), [[*keys.tolist(), *queue.tolist()]] * len(keys), rows.tolist()
 
 
-def test_ddm_loss_and_gradient_equal_the_loop_and_the_target_gets_none(vectors):
+@pytest.mark.parametrize("kind", ["positive", "batch"])
+def test_losses_and_gradients_equal_the_loops(vectors, kind):
     weak, strong, keys, queue = vectors
+    bank, banks, positives = bank_of(kind, keys, queue)
     weak.requires_grad_(True)
     strong.requires_grad_(True)
-    banks = [[key, *queue.tolist()] for key in keys.tolist()]
-    loss = ddm_loss(positive_bank_logits(weak, keys, queue, TAU), [positive_bank_logits(strong, keys, queue, TAU)])
-    loss.backward()
-    assert loss.item() == pytest.approx(ddm_loop(weak.tolist(), strong.tolist(), banks), abs=1e-6)
-    expected = slope(lambda queries: ddm_loop(weak.tolist(), queries, banks), strong.tolist())
+    losses = query_losses([weak], [strong], bank, Temperatures.equal(TAU))
+    assert losses.contrastive.item() == pytest.approx(contrastive_loop(weak.tolist(), banks, positives), abs=1e-6)
+    assert losses.strong.item() == pytest.approx(ddm_loop(weak.tolist(), strong.tolist(), banks), abs=1e-6)
+
+    (losses.contrastive + 3 * losses.strong).backward()
+    # The weak query is the target, a constant: of DDM no gradient reaches it.
+    expected = slope(lambda queries: contrastive_loop(queries, banks, positives), weak.tolist())
+    torch.testing.assert_close(weak.grad, expected, atol=1e-6, rtol=0)
+    expected = slope(lambda queries: 3 * ddm_loop(weak.tolist(), queries, banks), strong.tolist())
     torch.testing.assert_close(strong.grad, expected, atol=1e-6, rtol=0)
-    assert weak.grad is None
 
 
-def test_float32_losses_equal_the_loop(vectors):
+def test_float32_losses_equal_the_loops(vectors):
     weak, strong, keys, queue = vectors
-    banks = [[key, *queue.tolist()] for key in keys.tolist()]
-    weak_logits = positive_bank_logits(weak.float(), keys.float(), queue.float(), TAU)
-    strong_logits = positive_bank_logits(strong.float(), keys.float(), queue.float(), TAU)
-    contrastive = info_nce_loss(weak_logits, torch.zeros(3, dtype=torch.long))
-    assert contrastive.item() == pytest.approx(contrastive_loop(weak.tolist(), banks, [0, 0, 0]), abs=2e-6)
-    ddm = ddm_loss(weak_logits, [strong_logits])
-    assert ddm.item() == pytest.approx(ddm_loop(weak.tolist(), strong.tolist(), banks), abs=2e-6)
+    _, banks, positives = bank_of("positive", keys, queue)
+    bank = PositiveBank(keys.float(), queue.float())
+    losses = query_losses([weak.float()], [strong.float()], bank, Temperatures.equal(TAU))
+    assert losses.contrastive.item() == pytest.approx(contrastive_loop(weak.tolist(), banks, positives), abs=2e-6)
+    assert losses.strong.item() == pytest.approx(ddm_loop(weak.tolist(), strong.tolist(), banks), abs=2e-6)
 
 
-def test_ddm_of_several_strong_views_is_the_sum():
-    weak, first, second = torch.randn(3, 4, 9).unbind()
-    both = ddm_loss(weak, [first, second])
-    torch.testing.assert_close(both, ddm_loss(weak, [first]) + ddm_loss(weak, [second]))
+def literal_losses(weak, strong, bank, temperatures):
+    """Eq. 1 and 4 as autograd differentiates them, a cross-entropy for each pair."""
+    contrastive, ddm = 0.0, 0.0
+    for query in weak:
+        similarity = full_similarities(query, bank)
+        contrastive = contrastive + F.cross_entropy(similarity / temperatures.contrastive, bank.positive())
+        target = (similarity.detach() / temperatures.target).softmax(dim=1)
+        for student in strong:
+            log_probability = (full_similarities(student, bank) / temperatures.student).log_softmax(dim=1)
+            ddm = ddm - (target * log_probability).sum(dim=1).mean()
+    return contrastive, ddm
+
+
+def full_similarities(query, bank):
+    if isinstance(bank, PositiveBank):
+        return torch.cat([(query * bank.own_keys).sum(dim=1, keepdim=True), query @ bank.queue.T], dim=1)
+    return query @ torch.cat([bank.batch_keys, bank.queue]).T
+
+
+@pytest.mark.parametrize("kind", ["positive", "batch"])
+@pytest.mark.parametrize("temperatures", [Temperatures.equal(0.2), Temperatures(0.2, 0.05, 0.1)], ids=["tau", "three"])
+def test_several_queries_equal_all_pairs_differentiated_by_autograd(kind, temperatures):
+    chance = torch.Generator().manual_seed(5)
+
+    def unit(rows):
+        return F.normalize(torch.randn(rows, 6, generator=chance, dtype=torch.float64), dim=1)
+
+    bank, _, _ = bank_of(kind, unit(4), unit(9))
+    weak, strong = ([unit(4).requires_grad_(True) for _ in range(count)] for count in (2, 3))
+    gradients = []
+    for compute in (query_losses, literal_losses):
+        contrastive, ddm, *_ = compute(weak, strong, bank, temperatures)
+        gradients.append((contrastive, ddm, *torch.autograd.grad(contrastive + 0.7 * ddm, [*weak, *strong])))
+    for ours, literal in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, literal, rtol=1e-12, atol=1e-14)
+
+
+def test_contrastive_loss_on_the_strong_queries(vectors):
+    weak, strong, keys, queue = vectors
+    bank, banks, positives = bank_of("positive", keys, queue)
+    losses = query_losses([weak], [strong, weak], bank, Temperatures.equal(TAU), strong_loss="contrastive")
+    expected = sum(contrastive_loop(queries.tolist(), banks, positives) for queries in (strong, weak))
+    assert losses.strong.item() == pytest.approx(expected, abs=1e-6)
+    assert losses.target_entropy.item() == 0
 
 
 def test_equal_similarities_give_log_of_the_bank():
-    keys, queue = torch.eye(4)[:1].repeat(3, 1), torch.eye(4)[:1].repeat(7, 1)
-    query = torch.randn(3, 4, dtype=torch.float64).float()
-    logits = positive_bank_logits(query, keys, queue, TAU)
+    same = torch.eye(4)[:1]
+    query = torch.tensor([[0.6, 0.8, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [-1.0, 0.0, 0.0, 0.0]])
+    bank = PositiveBank(same.repeat(3, 1), same.repeat(7, 1))
+    losses = query_losses([query], [query], bank, Temperatures.equal(TAU))
     expected = pytest.approx(math.log(7 + 1), abs=1e-6)
-    assert info_nce_loss(logits, torch.zeros(3, dtype=torch.long)).item() == expected
-    assert ddm_loss(logits, [logits]).item() == expected
-    assert entropy(logits).item() == expected
+    assert losses.contrastive.item() == expected
+    assert losses.strong.item() == expected
+    assert losses.target_entropy.item() == expected
+    assert losses.acc1.item() == 0  # a tie is a miss
 
 
 def test_ddm_survives_probabilities_that_underflow():
-    """log(softmax) would be -inf here."""
-    weak = torch.tensor([[0.0, 0.0]])
-    strong = torch.tensor([[0.0, 300.0]])
-    assert ddm_loss(weak, [strong]).item() == pytest.approx(150.0)
+    """log(softmax) would be -inf here: a strong query that is sure of one key, a weak one that is of the other."""
+    query = torch.tensor([[1.0, 0.0]])
+    bank = PositiveBank(torch.tensor([[1.0, 0.0]]), torch.tensor([[-1.0, 0.0]]))
+    losses = query_losses([-query], [query], bank, Temperatures.equal(1 / 150))
+    assert losses.strong.item() == pytest.approx(300.0)
+
+
+def test_accuracy_is_the_own_key_above_the_queue():
+    queue = torch.tensor([[0.0, 1.0]])
+    keys = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    query = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])  # above the queue, below it, a tie
+    for bank in (PositiveBank(keys, queue), BatchBank(keys, queue, torch.arange(3))):
+        assert query_losses([query], [], bank, Temperatures.equal(TAU)).acc1.item() == pytest.approx(100 / 3)
 
 
 def test_top1_counts_a_tie_as_a_miss():

@@ -5,9 +5,10 @@ import copy
 import pytest
 import torch
 
+from clsa.pretrain.bank import PositiveBank
 from clsa.pretrain.config import get_cfg
 from clsa.pretrain.distributed import Process
-from clsa.pretrain.losses import ddm_loss
+from clsa.pretrain.losses import Temperatures, query_losses
 from clsa.pretrain.methods import MomentumContrast
 
 ALONE = Process(0, 1, torch.device("cpu"))
@@ -27,6 +28,12 @@ def views(*sizes, batch=4):
     return [torch.randn(batch, 3, size, size, generator=chance) for size in sizes]
 
 
+def wrapped(images):
+    """(key view, weak views, strong views)."""
+    key_view, weak_view, *strong_views = images
+    return key_view, [weak_view], strong_views
+
+
 @pytest.mark.parametrize("bank", ["positive_and_queue", "batch_and_queue"])
 def test_forward_is_algorithm_1(bank):
     method = small_method(
@@ -34,7 +41,7 @@ def test_forward_is_algorithm_1(bank):
     )
     untouched = copy.deepcopy(method)
     key_view, weak_view, *strong_views = views(32, 32, 24, 16)
-    step = method(key_view, weak_view, strong_views, iteration=1)
+    step = method(key_view, [weak_view], strong_views, iteration=1)
 
     keys, queue = untouched.key(key_view).double().detach(), untouched.queue.keys.double()
     weak, *strong = (untouched.query(view).double().detach() for view in (weak_view, *strong_views))
@@ -51,7 +58,7 @@ def test_forward_is_algorithm_1(bank):
     contrastive = -probabilities(weak)[:, 0].log().mean()
     ddm = sum(-(probabilities(weak) * probabilities(view).log()).sum(1).mean() for view in strong)
     assert step.contrastive.item() == pytest.approx(contrastive.item(), rel=1e-6, abs=1e-6)
-    assert step.ddm.item() == pytest.approx(ddm.item(), rel=1e-6, abs=1e-6)
+    assert step.strong.item() == pytest.approx(ddm.item(), rel=1e-6, abs=1e-6)
     torch.testing.assert_close(step.batch_keys.double(), keys, atol=1e-6, rtol=0)
     assert 0 <= step.acc1_bank.item() <= 100
     expected = 100 * ((weak @ keys.T).argmax(1) == torch.arange(4)).double().mean()
@@ -60,38 +67,34 @@ def test_forward_is_algorithm_1(bank):
     assert step.ddm_target_entropy.item() == pytest.approx(entropy.item(), rel=1e-5)
 
 
-def test_no_gradient_reaches_the_key_network_the_queue_or_the_weak_query_through_ddm(monkeypatch):
-    from clsa.pretrain import methods
-
-    seen = {}
-
-    def spy(weak_logits, strong_logits):
-        seen["weak"], seen["strong"] = weak_logits, strong_logits
-        weak_logits.retain_grad()
-        strong_logits[0].retain_grad()
-        return ddm_loss(weak_logits, strong_logits)
-
-    monkeypatch.setattr(methods, "ddm_loss", spy)
+def test_gradients_reach_the_query_network_alone_and_ddm_teaches_only_the_strong_query():
     method = small_method()
-    key_view, weak_view, strong_view = views(32, 32, 24)
-    step = method(key_view, weak_view, [strong_view], iteration=1)
-    step.ddm.backward()
-    assert seen["weak"].grad is None
-    assert seen["strong"][0].grad.abs().sum() > 0
+    step = method(*wrapped(views(32, 32, 24)), iteration=1)
+    step.strong.backward()
     assert all(weight.grad is not None for weight in method.query.parameters())
     assert all(weight.grad is None for weight in method.key.parameters())
     assert not method.queue.keys.requires_grad
     assert not step.batch_keys.requires_grad
 
+    # With the strong view's embedding out of the graph nothing is left that DDM could move.
+    method = small_method()
+    _, weak_view, strong_view = views(32, 32, 24)
+    weak = method.query(weak_view)
+    with torch.no_grad():
+        strong = method.query(strong_view)
+    losses = query_losses([weak], [strong], PositiveBank(strong, method.queue.keys), Temperatures.equal(0.2))
+    losses.strong.backward()
+    assert all(weight.grad is None or not weight.grad.any() for weight in method.query.parameters())
+
 
 def test_moco_v2_has_no_ddm_part():
     method = small_method(METHOD="moco_v2")
-    step = method(*views(32, 32), [], iteration=1)
-    assert step.ddm is None
+    step = method(*wrapped(views(32, 32)), iteration=1)
+    assert step.strong is None
     assert step.ddm_target_entropy is None
 
 
-def test_momentum_update_is_exact_and_leaves_buffers_alone():
+def test_momentum_update_moves_the_parameters_and_leaves_buffers_alone():
     method = small_method(MODEL__KEY_MOMENTUM="0.999")
     with torch.no_grad():
         for weight in method.query.parameters():
@@ -100,7 +103,8 @@ def test_momentum_update_is_exact_and_leaves_buffers_alone():
     query.backbone.bn1.running_mean += 1.0
     method.update_key_network()
     for old, new, followed in zip(before.parameters(), method.key.parameters(), query.parameters(), strict=True):
-        assert torch.equal(new, 0.999 * old + 0.001 * followed)
+        torch.testing.assert_close(new, 0.999 * old + 0.001 * followed, rtol=1e-6, atol=1e-7)
+        assert not torch.equal(new, old)
     assert torch.equal(method.key.backbone.bn1.running_mean, before.backbone.bn1.running_mean)
 
 
@@ -115,3 +119,41 @@ def test_zero_init_residual_and_head_norm():
         "BatchNorm1d",
     ]
     torch.testing.assert_close(method.query(views(32)[0]).norm(dim=1), torch.ones(4))
+
+
+def test_symmetric_loss_is_the_mean_of_both_orders_of_the_views():
+    key_view, weak_view, strong_view = views(32, 32, 24)
+    both = small_method(LOSS__SYMMETRIC="True")
+    step = both(key_view, [weak_view], [strong_view], iteration=1)
+    one = small_method()(key_view, [weak_view], [strong_view], iteration=1)
+    other = small_method()(weak_view, [key_view], [strong_view], iteration=1)
+    assert step.contrastive.item() == pytest.approx((one.contrastive + other.contrastive).item() / 2, rel=1e-6)
+    assert step.strong.item() == pytest.approx((one.strong + other.strong).item() / 2, rel=1e-6)
+    torch.testing.assert_close(step.batch_keys, torch.cat([one.batch_keys, other.batch_keys]))
+
+
+def test_contrastive_loss_in_place_of_ddm():
+    key_view, weak_view, strong_view = views(32, 32, 24)
+    step = small_method(LOSS__STRONG="contrastive")(key_view, [weak_view], [strong_view], iteration=1)
+    as_weak = small_method()(key_view, [strong_view], [], iteration=1)
+    assert step.strong.item() == pytest.approx(as_weak.contrastive.item(), rel=1e-6)
+    assert step.ddm_target_entropy is None
+
+
+def test_several_weak_queries_are_summed():
+    key_view, first, second, strong_view = views(32, 32, 24, 24)
+    step = small_method()(key_view, [first, second], [strong_view], iteration=1)
+    alone = [small_method()(key_view, [view], [strong_view], iteration=1) for view in (first, second)]
+    assert step.contrastive.item() == pytest.approx(sum(one.contrastive.item() for one in alone), rel=1e-6)
+    assert step.strong.item() == pytest.approx(sum(one.strong.item() for one in alone), rel=1e-6)
+
+
+def test_bn_statistics_of_weak_views_only():
+    key_view, weak_view, strong_view = views(32, 32, 24)
+    running = {}
+    for kind, strong_views in [("weak_views", [strong_view]), ("all_views", [strong_view]), ("all_views", [])]:
+        method = small_method(MODEL__BN_STATISTICS=kind)
+        method(key_view, [weak_view], strong_views, iteration=1)
+        running[kind, bool(strong_views)] = method.query.backbone.bn1.running_mean.clone()
+    assert torch.equal(running["weak_views", True], running["all_views", False])
+    assert not torch.equal(running["all_views", True], running["all_views", False])
