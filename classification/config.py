@@ -7,21 +7,31 @@ def get_cfg() -> CfgNode:
     """A fresh copy of the defaults."""
     cfg = CfgNode()
 
-    # ---- data: a folder in VOC's layout; the command line names it
+    # ---- data: a folder that the command line names
     cfg.DATA = CfgNode()
-    cfg.DATA.TRAIN_SPLIT = "trainval"  # ImageSets/Main/<split>.txt and <class>_<split>.txt
+    # voc: VOC's layout, any classes, several labels an image. image_folder: <split>/<class>/<image>, one label an image,
+    # and a class against all others. auto: voc where there is an ImageSets/Main
+    cfg.DATA.LAYOUT = "auto"
+    cfg.DATA.TRAIN_SPLIT = "trainval"  # ImageSets/Main/<split>.txt and <class>_<split>.txt; or a folder's name
     cfg.DATA.TEST_SPLIT = "test"
+    cfg.DATA.CLASSES = []  # empty: every class that has a <class>_<train split>.txt, or a folder, in alphabetical order
+    cfg.DATA.CHECK_XML = True  # refuse class files that disagree with Annotations/, where there is one
 
     # ---- features: computed once, by a network that stays as it is
     cfg.FEATURES = CfgNode()
-    # backbone: global average pool of the network that --weights names; the baselines colour_histogram and hog go
+    # backbone: LAYERS of the network that --weights names; the baselines colour_histogram and hog go
     # through the same probe; chance skips it and draws the scores
     cfg.FEATURES.KIND = "backbone"
     # square: shorter side to RESIZE, then to exactly SIZE x SIZE, so that the aspect is lost but no object (vissl)
     # center_crop: shorter side to RESIZE, then the middle SIZE x SIZE
+    # ten_crop: shorter side to RESIZE, the features of corners, centre and their mirror images averaged
     cfg.FEATURES.TRANSFORM = "square"
     cfg.FEATURES.RESIZE = 256
     cfg.FEATURES.SIZE = 224
+    # conv1, res2, res3, res4, res5: average-pooled to some 9000 dimensions (ResNet-50, 224 px); avgpool: the global one
+    cfg.FEATURES.LAYERS = ["avgpool"]
+    # full: float32. half: float16 on a GPU, bfloat16 on a CPU, stored as float16: half the space, not the published values
+    cfg.FEATURES.PRECISION = "full"
     # one pass over the training images in train mode, to replace BatchNorm's running statistics; weights stay untouched
     cfg.FEATURES.REESTIMATE_BN = False
     cfg.FEATURES.BATCH_SIZE = 64  # images; of the BN pass too
