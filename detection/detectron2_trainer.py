@@ -69,6 +69,7 @@ def run_in_each_process(cfg: CfgNode, protocol: str, args: argparse.Namespace) -
             weights_path=origin["weights"]["file"],
             wall_seconds=seconds,
             seed=origin["seed"],
+            trial=args.trial,
             weights=origin["weights"],
             details={
                 "parameters": sum(parameter.numel() for parameter in model.parameters()),

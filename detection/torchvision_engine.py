@@ -42,7 +42,7 @@ LOG_PERIOD = 20
 LINES_OF_A_SHORT_RUN = 50
 
 
-def run(cfg: CfgNode, protocol: str, resume: bool = False, eval_only: bool = False) -> Path:
+def run(cfg: CfgNode, protocol: str, resume: bool = False, eval_only: bool = False, trial: int = 0) -> Path:
     """Fine-tune and evaluate, or with ``eval_only`` evaluate ``MODEL.WEIGHTS``, and write ``OUTPUT_DIR/result.json``.
 
     Args:
@@ -50,6 +50,7 @@ def run(cfg: CfgNode, protocol: str, resume: bool = False, eval_only: bool = Fal
             start; with ``eval_only`` a checkpoint of this engine.
         protocol: id of the protocol, from :func:`~clsa.detection.detection_result.protocol_id`.
         resume: go on from ``OUTPUT_DIR/last_checkpoint`` where there is one.
+        trial: number of the run among its like, for the result.
 
     Raises:
         InputError: a value that this engine does not implement, data or weights that cannot be used, a loss that is
@@ -97,6 +98,7 @@ def run(cfg: CfgNode, protocol: str, resume: bool = False, eval_only: bool = Fal
             weights_path=state["weights"]["file"],
             wall_seconds=seconds(),
             seed=state["seed"],
+            trial=trial,
             weights=state["weights"],
             details={
                 "parameters": sum(parameter.numel() for parameter in model.parameters()),

@@ -43,6 +43,14 @@ examples:
   # what a config does otherwise than the nearest named protocol; exit code 0 if nothing, 3 if something
   clsa-detect --explain my_config.yaml MODEL.RESNETS.NORM BN
 
+  # five trials, SEED 0 to 4 in output/voc/trial_0 and on; --resume skips the finished ones. Mean and deviation at the end
+  clsa-detect --engine torchvision --config-file configs/detection/voc_r50_c4_24k.yaml --num-gpus 8 --trials 5 \\
+      MODEL.WEIGHTS output/backbone_torchvision.pth OUTPUT_DIR output/voc
+
+  # three learning rates, all reported in a table and a picture; with --trials each of them so often
+  clsa-detect --engine torchvision --config-file configs/detection/voc_r50_c4_24k.yaml --num-gpus 8 \\
+      --sweep SOLVER.BASE_LR 0.02,0.05,0.1 MODEL.WEIGHTS output/backbone_torchvision.pth OUTPUT_DIR output/voc_lr
+
   # evaluate a finished run again
   clsa-detect --engine torchvision --config-file F.yaml --num-gpus 1 --eval-only \\
       MODEL.WEIGHTS output/voc/model_final.pth OUTPUT_DIR output/voc_again
@@ -80,13 +88,27 @@ def detect(argv: Sequence[str] | None, default_engine: str | None) -> int:
         scaled = auto_scale(engine_defaults(args.engine), args.config_file, args.opts)
         print(scaling_table(scaled), flush=True)
         args.opts = as_overrides(scaled) + args.opts
+    if args.sweep:
+        from clsa.detection.sweep import run_sweep
+
+        return run_sweep(args, run_once)
+    if args.trials is not None:
+        from clsa.detection.trials import run_trials
+
+        run_trials(args, run_once)
+    else:
+        run_once(args)
+    return 0
+
+
+def run_once(args: argparse.Namespace) -> None:
+    """One run of the engine that ``args`` names."""
     if args.engine == "detectron2":
         from clsa.detection.detectron2_engine import run
 
         run(args)
     else:
         run_torchvision(args)
-    return 0
 
 
 def engine_defaults(engine: str | None) -> CfgNode:
@@ -132,6 +154,20 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--protocol", metavar="NAME", help="with --explain, such as coco-r50-fpn-1x-moco-2fc")
     parser.add_argument("--json", action="store_true", help="with --explain: as JSON")
+    parser.add_argument(
+        "--trials",
+        type=int,
+        metavar="N",
+        help="run SEED 0 to N-1, each in OUTPUT_DIR/trial_k, one after another; the mean and the standard deviation of "
+        "each value into OUTPUT_DIR/trials.json. With --resume what is finished is skipped",
+    )
+    parser.add_argument("--trial", type=int, default=0, metavar="K", help="number of this run, for its result.json")
+    parser.add_argument(
+        "--sweep",
+        nargs=2,
+        metavar=("KEY", "V1,V2,..."),
+        help="run each value of a key in a folder of its own; all of them into OUTPUT_DIR/sweep.json and sweep.png",
+    )
     parser.add_argument("--num-machines", type=int, default=1, metavar="N", help="detectron2 only")
     parser.add_argument("--machine-rank", type=int, default=0, metavar="K", help="detectron2 only")
     parser.add_argument("--dist-url", default="auto", metavar="URL", help="detectron2 only")
@@ -150,14 +186,14 @@ def run_torchvision(args: argparse.Namespace) -> None:
         cfg.MODEL.DEVICE = "cpu"
         cfg.freeze()
     protocol = protocol_id(args.config_file, args.opts)
-    launch(_run_torchvision, args.num_gpus, cfg, protocol, args.resume, args.eval_only)
+    launch(_run_torchvision, args.num_gpus, cfg, protocol, args.resume, args.eval_only, args.trial)
     print(Path(cfg.OUTPUT_DIR) / "result.json")
 
 
-def _run_torchvision(cfg: CfgNode, protocol: str, resume: bool, eval_only: bool) -> None:
+def _run_torchvision(cfg: CfgNode, protocol: str, resume: bool, eval_only: bool, trial: int) -> None:
     from clsa.detection import torchvision_engine
 
-    torchvision_engine.run(cfg, protocol, resume, eval_only)
+    torchvision_engine.run(cfg, protocol, resume, eval_only, trial)
 
 
 if __name__ == "__main__":
