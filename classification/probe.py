@@ -108,8 +108,12 @@ def refuse_shared_images(train: LabelledSplit, test: LabelledSplit) -> None:
 
 def protocol_id(probe: Probe, cfg: CfgNode) -> str:
     """The probe's own id, with everything appended in which images and splits depart from the defaults."""
-    defaults = get_cfg()
-    name = probe.protocol(cfg)
+    return probe.protocol(cfg) + departures(cfg, get_cfg())
+
+
+def departures(cfg: CfgNode, defaults: CfgNode) -> str:
+    """What other images and splits than a protocol's ``defaults`` add to its id; nothing where they are the same."""
+    name = ""
     if any(cfg.FEATURES[key] != defaults.FEATURES[key] for key in ("TRANSFORM", "RESIZE", "SIZE")):
         name += f"-{cfg.FEATURES.TRANSFORM}-{cfg.FEATURES.SIZE}of{cfg.FEATURES.RESIZE}"
     if defaults.DATA != cfg.DATA:
