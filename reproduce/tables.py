@@ -155,7 +155,20 @@ def _table(
         if any(value is not None for value in values):
             label = look(method).label + (" (BN re-estimated)" if reestimated else "")
             rows.append(Row(method, label, look(method).kind, values, seeds))
+    if key in ("coco_boxes", "voc"):  # once for each detector, which fills several tables
+        notes += protocol_differences(measured)
     return Table(key, title, subject, lead, columns, tuple(rows), tuple(notes))
+
+
+def protocol_differences(measured: Sequence[Measured]) -> list[str]:
+    """A sentence for each protocol whose results list what they did otherwise than the nearest published one."""
+    checks = {m.result["protocol"]: m.result["details"].get("protocol_check") for m in measured}
+    return [
+        f"{name} is not {check['nearest']}. {len(check['differences'])} settings that move AP differ (there): "
+        + "; ".join(f"{d['key']} {d['value']} ({d['protocol_value']})" for d in check["differences"])
+        for name, check in checks.items()
+        if check and check["differences"]
+    ]
 
 
 def _columns(measured: Sequence[Measured], keys: Sequence[str]) -> tuple[Column, ...]:

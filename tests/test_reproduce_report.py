@@ -118,6 +118,24 @@ def test_the_stronger_random_start_is_shown_and_named(run) -> None:
     assert table.notes == (said,)
 
 
+def test_what_a_detector_did_otherwise_than_its_protocol_is_said_once(tmp_path) -> None:
+    check = {
+        "nearest": "coco-r50-fpn-1x-moco-2fc",
+        "differences": [
+            {"key": "MODEL.RESNETS.NORM", "value": "BN", "protocol_value": "SyncBN", "why": "..."},
+            {"key": "SOLVER.STEPS", "value": [340], "protocol_value": [60000, 80000], "why": "..."},
+        ],
+    }
+    put_coco(tmp_path / "moco_v2" / "detect" / "coco", COCO, details={"protocol_check": check})
+    put_coco(tmp_path / "clsa_single" / "detect" / "coco", COCO, details={"protocol_check": check})
+    found = tables(tmp_path)
+    assert found["coco_boxes"].notes == (
+        "mini-coco is not coco-r50-fpn-1x-moco-2fc. 2 settings that move AP differ (there): MODEL.RESNETS.NORM BN "
+        "(SyncBN); SOLVER.STEPS [340] ([60000, 80000])",
+    )
+    assert found["ap_small"].notes == ()
+
+
 @pytest.mark.parametrize(
     "change",
     [
