@@ -59,6 +59,17 @@ def read_split(voc_dir: str | os.PathLike, split: str, classes: Sequence[str]) -
     return LabelledSplit(split, tuple(image_ids), paths, tuple(classes), np.array(columns, dtype=np.int8).T)
 
 
+def joined_splits(first: LabelledSplit, second: LabelledSplit) -> LabelledSplit:
+    """Both, one after the other, as ``FIRST+SECOND``; they share their classes and no image."""
+    return LabelledSplit(
+        name=f"{first.name}+{second.name}",
+        image_ids=first.image_ids + second.image_ids,
+        paths=first.paths + second.paths,
+        classes=first.classes,
+        labels=np.concatenate([first.labels, second.labels]),
+    )
+
+
 def _some(names: Sequence[str]) -> str:
     """The first three and how many more."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
