@@ -11,6 +11,7 @@ from clsa.configs.loading import find_config, flat_keys, load_config
 from clsa.configs.run_files import plain
 from clsa.detection.config import get_cfg, value_of
 from clsa.detection.detection_result import protocol_id
+from clsa.detection.evaluation_keys import add_evaluation_keys
 from clsa.detection.implemented import refuse_unsupported
 from clsa.detection.protocols import PROTOCOLS as NAMED
 from clsa.detection.start_weights import require_choice
@@ -191,7 +192,7 @@ def test_detectron2_reads_the_same_values(name, detectron2_defaults):
 @protocols
 def test_what_the_file_leaves_out_is_the_same_default_in_both_engines(name, detectron2_defaults):
     ours = load_config(get_cfg(), config_file(name))
-    theirs = load_config(detectron2_defaults, config_file(name))
+    theirs = load_config(add_evaluation_keys(detectron2_defaults.clone()), config_file(name))
     different = {
         key: (value_of(ours, key), value_of(theirs, key))
         for key in flat_keys(ours)

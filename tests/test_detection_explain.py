@@ -7,6 +7,7 @@ import pytest
 from clsa.configs.command import InputError
 from clsa.configs.loading import flat_keys, load_config
 from clsa.detection.config import get_cfg, value_of
+from clsa.detection.evaluation_keys import add_evaluation_keys
 from clsa.detection.neutral_keys import NEUTRAL_KEYS
 from clsa.detection.protocols import PROTOCOLS, compare, protocol_config
 from clsa.detection.train_net import main, script
@@ -150,4 +151,4 @@ def test_every_key_has_a_reason_and_every_reason_a_key():
 def test_detectron2s_tree_gives_the_same_comparison():
     config = pytest.importorskip("detectron2.config", reason="detectron2 is not installed")
     file = "configs/detection/mini_coco_fpn_r18.yaml"
-    assert compare(load_config(config.get_cfg(), file)) == compare(load_config(get_cfg(), file))
+    assert compare(load_config(add_evaluation_keys(config.get_cfg()), file)) == compare(load_config(get_cfg(), file))
