@@ -1,6 +1,5 @@
 """COCO's AP on written-out cases, empty detections, and masks."""
 
-import importlib.util
 import json
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 import torch
 
 from clsa.detection.evaluate_coco import evaluate_coco, read_ground_truth
-from clsa.detection.predictions import ImagePrediction, to_coco_results, to_prediction
+from clsa.detection.predictions import to_coco_results, to_prediction
 
 
 def square(x, y, side):
@@ -114,35 +113,3 @@ def test_predictions_without_detections():
         "masks": torch.zeros(0, 6, 8, dtype=torch.bool),
     }
     assert to_coco_results([to_prediction(9, output)], [1]) == []
-
-
-@pytest.mark.skipif(importlib.util.find_spec("detectron2") is None, reason="detectron2 is not installed")
-def test_equals_detectron2(ground_truth, tmp_path):
-    from detectron2.data import MetadataCatalog
-    from detectron2.evaluation import COCOEvaluator
-    from detectron2.structures import Boxes, Instances
-
-    rng = np.random.default_rng(0)
-    boxes = np.array([[10, 10, 30, 30], [50, 50, 90, 90], [100, 10, 140, 50]]) + rng.normal(0, 3, (20, 3, 4))
-    prediction = ImagePrediction(
-        9,
-        boxes.reshape(-1, 4).astype(np.float32),
-        rng.random(60).astype(np.float32),
-        rng.integers(0, 3, 60),
-    )
-    ours = evaluate_coco(ground_truth, to_coco_results([prediction], [1, 5, 7]))
-    metadata = MetadataCatalog.get("one_image_coco")
-    metadata.json_file = str(tmp_path / "instances.json")
-    metadata.thing_classes = ["cat", "dog", "cow"]
-    metadata.thing_dataset_id_to_contiguous_id = {1: 0, 5: 1, 7: 2}
-    evaluator = COCOEvaluator("one_image_coco", use_fast_impl=False)
-    evaluator.reset()
-    instances = Instances((120, 160))
-    instances.pred_boxes = Boxes(torch.from_numpy(prediction.boxes))
-    instances.scores = torch.from_numpy(prediction.scores)
-    instances.pred_classes = torch.from_numpy(prediction.classes)
-    evaluator.process([{"image_id": 9}], [{"instances": instances}])
-    theirs = evaluator.evaluate()["bbox"]
-    for metric in ("AP", "AP50", "AP75", "APs", "APm"):
-        assert ours["values"][f"bbox/{metric}"] == pytest.approx(theirs[metric], abs=1e-9)
-    assert ours["per_class"]["bbox/AP"]["dog"] == pytest.approx(theirs["AP-dog"], abs=1e-9)
