@@ -20,8 +20,8 @@ class VOCEvaluator(DatasetEvaluator):
     """VOC's AP and that of its COCO form, computed by the same code for both engines.
 
     VOC's AP is that of detectron2's own ``PascalVOCDetectionEvaluator``, to 1e-9
-    (``tests/test_detection_voc_evaluators_agree.py``). That one is not run: it gives no class's AP, and fails on a box with
-    fractions and on an annotation without a pose.
+    (``tests/test_detection_voc_evaluators_agree.py``). That one is not run: it gives no class's AP, and fails on a box
+    with fractions and on an annotation without a pose.
     """
 
     def __init__(self, cfg: CfgNode, source: DatasetSource):
