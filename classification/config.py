@@ -9,8 +9,8 @@ def get_cfg() -> CfgNode:
 
     # ---- data: a folder that the command line names
     cfg.DATA = CfgNode()
-    # voc: VOC's layout, any classes, several labels an image. image_folder: <split>/<class>/<image>, one label an image,
-    # and a class against all others. auto: voc where there is an ImageSets/Main
+    # voc: VOC's layout, any classes, several labels an image. image_folder: <split>/<class>/<image>, one label an
+    # image, a class against all others. auto: voc where there is an ImageSets/Main
     cfg.DATA.LAYOUT = "auto"
     cfg.DATA.TRAIN_SPLIT = "trainval"  # ImageSets/Main/<split>.txt and <class>_<split>.txt; or a folder's name
     cfg.DATA.TEST_SPLIT = "test"
@@ -28,9 +28,10 @@ def get_cfg() -> CfgNode:
     cfg.FEATURES.TRANSFORM = "square"
     cfg.FEATURES.RESIZE = 256
     cfg.FEATURES.SIZE = 224
+    cfg.FEATURES.INTERPOLATION = "bilinear"  # of both resizings; or bicubic
     # conv1, res2, res3, res4, res5: average-pooled to some 9000 dimensions (ResNet-50, 224 px); avgpool: the global one
     cfg.FEATURES.LAYERS = ["avgpool"]
-    # full: float32. half: float16 on a GPU, bfloat16 on a CPU, stored as float16: half the space, not the published values
+    # full: float32. half: float16 on a GPU, bfloat16 on a CPU, stored as float16: half the space, other values
     cfg.FEATURES.PRECISION = "full"
     # one pass over the training images in train mode, to replace BatchNorm's running statistics; weights stay untouched
     cfg.FEATURES.REESTIMATE_BN = False

@@ -119,5 +119,20 @@ def score_table(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
+def layer_table(best: Outcome) -> str:
+    """The layers with their figures in percent, and which one is best."""
+    layers = best.details["figures_by_layer"]
+    columns = [key for key in next(iter(layers.values())) if key != "dimensions"]
+    lines = [f"{'layer':<9}{'dimensions':>11}" + "".join(f"{name:>21}" for name in columns)]
+    for layer, figures in layers.items():
+        lines.append(f"{layer:<9}{figures['dimensions']:>11}" + "".join(f"{_percent(figures[c]):>21}" for c in columns))
+    lines.append(
+        f"best layer by {best.details['best_layer_by']}, without the test images: {best.details['best_layer']}, "
+        f"{HEADLINE} {_percent(best.values[HEADLINE])} (highest on test: {best.details['best_layer_on_test']})"
+    )
+    lines.append(f"protocol {best.protocol}, engine {best.engine}, {best.wall_seconds:.1f} s")
+    return "\n".join(lines)
+
+
 def _percent(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:.2f}"

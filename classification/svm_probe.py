@@ -74,6 +74,7 @@ def fit(
         "cross_validated_ap": {
             name: round(100 * value, 4) for name, value in zip(train.classes, fitted.cross_validated, strict=True)
         },
+        "cross_validated_map": round(100 * float(np.mean(fitted.cross_validated)), 4),
         "best_cost_at_grid_edge": [n for n, c in zip(train.classes, fitted.costs, strict=True) if c in edges],
         "fits": fitted.fits,
         "not_converged": fitted.not_converged,
@@ -90,4 +91,4 @@ def not_converged(solver: Mapping[str, Any]) -> str:
     )
 
 
-SVM = Probe("svm", check, protocol, engine, fit)
+SVM = Probe("svm", check, protocol, engine, fit, selects_layer="cross_validated_map")

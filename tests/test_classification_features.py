@@ -11,7 +11,7 @@ from torchvision.transforms.functional import normalize, pil_to_tensor
 
 from clsa.classification.backbone import asserted_frozen, build_frozen
 from clsa.classification.config import get_cfg
-from clsa.classification.features import Features, choose_device, compute_features
+from clsa.classification.features import Features, choose_device, load_features
 from clsa.classification.handmade import colour_histogram, hog
 from clsa.classification.labels import LabelledSplit, read_split
 from clsa.classification.transforms import build_geometry
@@ -47,8 +47,14 @@ def settings(**changes):
     return cfg
 
 
-def compute(splits, weights: Path | None, **changes) -> Features:
-    return compute_features(settings(**changes), weights, *splits, seed=0)
+def compute(splits, weights: Path | None, cache: Path | None = None, **changes) -> Features:
+    return load_features(settings(**changes), weights, splits, seed=0, cache=cache)
+
+
+def only(features: Features) -> tuple[np.ndarray, ...]:
+    """The arrays of the one layer, by split."""
+    (arrays,) = features.matrices.values()
+    return arrays
 
 
 def test_equal_to_torchvision_one_image_at_a_time(splits, weights: Path, state) -> None:
@@ -57,7 +63,8 @@ def test_equal_to_torchvision_one_image_at_a_time(splits, weights: Path, state) 
     network.fc = torch.nn.Identity()
     network.eval()
     got = compute(splits, weights)
-    for row, path in zip(got.train[:5], splits[0].paths, strict=False):
+    train, test = only(got)
+    for row, path in zip(train[:5], splits[0].paths, strict=False):
         image = Image.open(path).convert("RGB")
         shorter = min(image.size)
         image = image.resize(tuple(int(40 * side / shorter) for side in image.size), Image.Resampling.BILINEAR)
@@ -66,14 +73,14 @@ def test_equal_to_torchvision_one_image_at_a_time(splits, weights: Path, state) 
         with torch.no_grad():
             expected = network(pixels[None])[0]
         np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-4)
-    assert (got.train.shape, got.test.shape) == ((len(splits[0].paths), 512), (len(splits[1].paths), 512))
+    assert (train.shape, test.shape) == ((len(splits[0].paths), 512), (len(splits[1].paths), 512))
     assert got.weights["method"] == "random_init"
     assert got.details["batch_norm"] == "as in the weights"
 
 
 def test_batches_and_workers_change_nothing(splits, weights: Path) -> None:
     alone, many = compute(splits, weights, BATCH_SIZE=7), compute(splits, weights, BATCH_SIZE=64, WORKERS=1)
-    np.testing.assert_allclose(alone.test, many.test, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(only(alone)[1], only(many)[1], rtol=1e-4, atol=1e-4)
 
 
 def test_a_network_that_moves_is_our_defect(weights: Path) -> None:
@@ -108,7 +115,7 @@ def test_reestimated_batch_norm(splits, weights: Path, state, monkeypatch: pytes
     torch.testing.assert_close(network.bn1.running_var.double(), variance, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(network.conv1.weight.data.contiguous(), state["conv1.weight"], rtol=0, atol=0)
     assert got.details["batch_norm"] == "re-estimated on trainval, seed 0"
-    assert not np.allclose(got.test, compute(splits, weights).test, rtol=0.1)
+    assert not np.allclose(only(got)[1], only(compute(splits, weights))[1], rtol=0.1)
 
 
 def test_detectron2_weights_are_refused_with_the_command_that_converts(splits, state, tmp_path: Path) -> None:
@@ -126,7 +133,7 @@ def test_a_checkpoint_is_refused_with_the_command_that_converts(splits, state, t
 def test_features_that_are_not_finite(splits, state, tmp_path: Path) -> None:
     broken = {**state, "layer4.1.bn2.weight": torch.full((512,), 3e38), "layer4.1.bn2.bias": torch.full((512,), 3e38)}
     torch.save(broken, tmp_path / "broken.pth")
-    expected = rf"feature rows of trainval are not finite, the first that of image {splits[0].image_ids[0]}"
+    expected = rf"avgpool features of trainval are not finite, the first those of image {splits[0].image_ids[0]}"
     with pytest.raises(InputError, match=expected):
         compute(splits, tmp_path / "broken.pth")
 
@@ -160,7 +167,8 @@ def test_square_keeps_the_border_and_center_crop_the_aspect() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"TRANSFORM": "ten_crop"}, "'ten_crop' is unknown. Give square or center_crop"),
+        ({"TRANSFORM": "corner"}, "'corner' is unknown. Give one of square, center_crop, ten_crop"),
+        ({"INTERPOLATION": "nearest"}, "'nearest' is unknown. Give bilinear or bicubic"),
         ({"SIZE": 224, "RESIZE": 200}, "SIZE must be at least 32, and RESIZE at least SIZE"),
     ],
 )
@@ -193,6 +201,6 @@ def test_hog_knows_the_direction_of_edges_and_not_their_contrast() -> None:
 @pytest.mark.parametrize(("kind", "dimensions"), [("colour_histogram", 512), ("hog", 900)])
 def test_handmade_kinds(splits, kind: str, dimensions: int) -> None:
     got = compute(splits, None, KIND=kind, SIZE=96, RESIZE=96)
-    assert got.train.shape == (len(splits[0].paths), dimensions)
-    assert got.train.dtype == np.float32
+    assert only(got)[0].shape == (len(splits[0].paths), dimensions)
+    assert only(got)[0].dtype == np.float32
     assert got.weights == {"file": None, "sha256": None}
