@@ -2,88 +2,115 @@
 Augmentations".
 
 Shapes:
-    N: queries of one view (the batch of one process)
+    Q: queries, of any number of views
     B: keys of this step, of all processes together
     C: embedding dimension; every embedding has unit L2 norm
     K: keys in the queue
     M: keys that a query is compared with, 1 + K or B + K
 
-A bank is never put together in memory: K is 65536, and a copy of the queue for each product is what makes a plain
-reading of the equations slow.
+Similarities are linear in the query: ``sum_k p_k (q . key_k) = q . (sum_k p_k key_k)``. So the losses need two things
+of a query's distribution over M keys: the logarithm of its normaliser, and its mean key. They are gathered in one pass
+over the bank, a block of keys at a time, and neither the M logits nor a copy of the queue ever lies in memory: K is
+65536.
 """
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+LOG2_E = 1 / math.log(2)
 
-@dataclass(frozen=True)
-class PositiveBank:
-    """Each query's own key in column 0, then the queue (the paper's bank).
-
-    Attributes:
-        own_keys: N x C.
-        queue: K x C.
-    """
-
-    own_keys: Tensor
-    queue: Tensor
-
-    def similarities(self, query: Tensor) -> Tensor:
-        """N x C to N x (1 + K) dot products."""
-        out = query.new_empty(len(query), 1 + len(self.queue))
-        out[:, 0] = (query * self.own_keys).sum(dim=1)
-        out[:, 1:] = query @ self.queue.T
-        return out
-
-    def weighted_sum(self, weight: Tensor) -> Tensor:
-        """N x (1 + K) weights to N x C, each row the weighted sum of the keys of its bank."""
-        return (weight[:, 1:] @ self.queue).addcmul_(weight[:, :1], self.own_keys)
-
-    def positive(self) -> Tensor:
-        """N, int64: the column of each query's own key."""
-        return torch.zeros(len(self.own_keys), dtype=torch.long, device=self.own_keys.device)
-
-    def queue_part(self, similarity: Tensor) -> Tensor:
-        """The columns of the queue, N x K."""
-        return similarity[:, 1:]
+#: Logits of one block. On the CPU a block should stay in the cache, on a GPU it should fill the device.
+BLOCK_ELEMENTS = {"cpu": 2**19, "cuda": 2**26}
 
 
 @dataclass(frozen=True)
-class BatchBank:
-    """The keys of the whole batch, of all processes in rank order, then the queue (the public code's bank).
+class Bank:
+    """The keys that every query is compared with, and each query's own.
 
     Attributes:
-        batch_keys: B x C.
+        own: Q x C, each query's positive key. (The public code finds it by the index of the GPU in its server, which is
+            wrong on several servers.)
         queue: K x C.
-        own_rows: N, int64, the rows of ``batch_keys`` that are the queries' own. (The public code offsets by the index
-            of the GPU in its server, which is wrong on several servers.)
+        batch: None: own key + queue (paper). B x C: the keys of the whole batch, ``own`` among them, + queue (public
+            code).
     """
 
-    batch_keys: Tensor
+    own: Tensor
     queue: Tensor
-    own_rows: Tensor
+    batch: Tensor | None = None
 
-    def similarities(self, query: Tensor) -> Tensor:
-        """N x C to N x (B + K) dot products."""
-        out = query.new_empty(len(query), len(self.batch_keys) + len(self.queue))
-        out[:, : len(self.batch_keys)] = query @ self.batch_keys.T
-        out[:, len(self.batch_keys) :] = query @ self.queue.T
-        return out
-
-    def weighted_sum(self, weight: Tensor) -> Tensor:
-        """N x (B + K) weights to N x C, each row the weighted sum of the bank's keys."""
-        batch = len(self.batch_keys)
-        return (weight[:, batch:] @ self.queue).addmm_(weight[:, :batch], self.batch_keys)
-
-    def positive(self) -> Tensor:
-        """N, int64: the column of each query's own key."""
-        return self.own_rows
-
-    def queue_part(self, similarity: Tensor) -> Tensor:
-        """The columns of the queue, N x K."""
-        return similarity[:, len(self.batch_keys) :]
+    def repeated(self, views: int) -> "Bank":
+        """The bank of the same images' queries of ``views`` views, one view after the other."""
+        return self if views == 1 else replace(self, own=self.own.repeat(views, 1))
 
 
-Bank = PositiveBank | BatchBank
+class Distribution(NamedTuple):
+    """Of each query ``p = softmax(similarities / temperature)`` over its bank (eq. 3).
+
+    Attributes:
+        log_normaliser: Q, ``log sum_k exp(q . key_k / temperature)``. Its gradient is ``mean_key / temperature``.
+        mean_key: Q x C, ``sum_k p_k key_k``; a constant, no gradient.
+        largest: Q, the largest similarity with a key of the queue; a constant.
+    """
+
+    log_normaliser: Tensor
+    mean_key: Tensor
+    largest: Tensor
+
+
+def distribution(query: Tensor, bank: Bank, temperature: float) -> Distribution:
+    """What is needed of eq. 3 for ``query``, Q x C with gradient. ``temperature`` is above 0."""
+    return Distribution(*_Distribution.apply(query, bank, temperature))
+
+
+class _Distribution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, query: Tensor, bank: Bank, temperature: float):
+        query = query * (LOG2_E / temperature)  # Q x C; powers of 2 cost half of those of e
+        own = (query * bank.own).sum(dim=1, keepdim=True)  # Q x 1, a logit (base 2) like all below
+        if bank.batch is None:
+            top, total, weighted = (
+                own,
+                torch.ones_like(own),
+                bank.own.clone(),
+            )  # weighted: sum of 2 ** (logit - top) key
+        else:
+            top, total, weighted = torch.full_like(own, -torch.inf), torch.zeros_like(own), torch.zeros_like(query)
+        largest = torch.full_like(own, -torch.inf)
+        length = max(64, BLOCK_ELEMENTS.get(query.device.type, 2**22) // len(query))
+        buffer = query.new_empty(len(query) * length)
+        for keys, of_queue in _blocks(bank, length):
+            logit = torch.mm(query, keys.T, out=buffer[: len(query) * len(keys)].view(len(query), -1))  # Q x block
+            best = logit.amax(dim=1, keepdim=True)
+            new_top = torch.maximum(top, best)
+            shrink = (top - new_top).exp2_()
+            weight = logit.sub_(new_top).exp2_()
+            total = total * shrink + weight.sum(dim=1, keepdim=True)
+            weighted.mul_(shrink).addmm_(weight, keys)
+            top = new_top
+            if of_queue:
+                largest = torch.maximum(largest, best)
+        mean_key = weighted / total
+        ctx.save_for_backward(mean_key)
+        ctx.temperature = temperature
+        largest = largest[:, 0] * (temperature / LOG2_E)
+        ctx.mark_non_differentiable(mean_key, largest)
+        return (top + total.log2())[:, 0] / LOG2_E, mean_key, largest
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, of_log_normaliser: Tensor, *_):
+        (mean_key,) = ctx.saved_tensors
+        return of_log_normaliser[:, None] * mean_key / ctx.temperature, None, None
+
+
+def _blocks(bank: Bank, length: int) -> Iterator[tuple[Tensor, bool]]:
+    """The keys of the batch and of the queue, ``length`` at a time, and whether they are of the queue."""
+    if bank.batch is not None:
+        yield from ((keys, False) for keys in bank.batch.split(length))
+    yield from ((keys, True) for keys in bank.queue.split(length))

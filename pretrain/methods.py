@@ -18,7 +18,7 @@ from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from .bank import Bank, BatchBank, PositiveBank
+from .bank import Bank
 from .distributed import Process, gather
 from .key_queue import KeyQueue
 from .losses import Temperatures, query_losses, top1_percent
@@ -82,20 +82,22 @@ class MomentumContrast(nn.Module):
                 other_weak = self.query(key_view)  # N x C
         own = self._own_rows(len(key_view), batch_keys.device)  # N, where batch_keys has ours
 
-        losses = query_losses(weak, strong, self._bank(batch_keys, own), self.temperatures, self.strong_loss)
-        contrastive, of_strong, acc1_bank, target_entropy = losses
+        bank = self._bank(batch_keys, own)
+        contrastive, of_strong, acc1_bank, target_entropy = query_losses(
+            weak, strong, bank, self.temperatures, self.strong_loss
+        )
         if self.symmetric:
             # The views change places, the strong queries learn from both: the mean, so that the learning rate can stay.
             bank = self._bank(other_keys, own)
             other = query_losses([other_weak], strong, bank, self.temperatures, self.strong_loss)
             contrastive = (contrastive + other.contrastive) / 2
-            of_strong = (of_strong + other.strong) / 2
+            of_strong = (of_strong + other.strong) / 2 if strong else None
         return Step(
             contrastive=contrastive,
-            strong=of_strong if strong else None,
+            strong=of_strong,
             acc1_bank=acc1_bank,
             acc1_batch=top1_percent(weak[0].detach() @ batch_keys.T, own),
-            ddm_target_entropy=target_entropy if strong and self.strong_loss == "ddm" else None,
+            ddm_target_entropy=target_entropy,
             batch_keys=torch.cat([batch_keys, other_keys]) if self.symmetric else batch_keys,
         )
 
@@ -134,9 +136,7 @@ class MomentumContrast(nn.Module):
         return torch.arange(first, first + batch, device=device)  # N
 
     def _bank(self, batch_keys: Tensor, own: Tensor) -> Bank:
-        if self.bank == "positive_and_queue":
-            return PositiveBank(batch_keys[own], self.queue.keys)
-        return BatchBank(batch_keys, self.queue.keys, own)
+        return Bank(batch_keys[own], self.queue.keys, batch_keys if self.bank == "batch_and_queue" else None)
 
     @contextlib.contextmanager
     def _running_statistics_kept(self) -> Iterator[None]:

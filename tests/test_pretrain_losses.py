@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from clsa.pretrain.bank import BatchBank, PositiveBank
+from clsa.pretrain import bank as bank_module
+from clsa.pretrain.bank import Bank
 from clsa.pretrain.losses import Temperatures, query_losses, top1_percent
 
 TAU = 0.2
@@ -65,9 +66,8 @@ def vectors():
 def bank_of(kind, keys, queue):
     """(the bank, each query's bank as lists, the place of its own key in them)."""
     if kind == "positive":
-        return PositiveBank(keys, queue), [[key, *queue.tolist()] for key in keys.tolist()], [0] * len(keys)
-    rows = torch.arange(len(keys))
-    return BatchBank(keys, queue, rows), [[*keys.tolist(), *queue.tolist()]] * len(keys), rows.tolist()
+        return Bank(keys, queue), [[key, *queue.tolist()] for key in keys.tolist()], [0] * len(keys)
+    return Bank(keys, queue, keys), [[*keys.tolist(), *queue.tolist()]] * len(keys), list(range(len(keys)))
 
 
 @pytest.mark.parametrize("kind", ["positive", "batch"])
@@ -91,7 +91,7 @@ def test_losses_and_gradients_equal_the_loops(vectors, kind):
 def test_float32_losses_equal_the_loops(vectors):
     weak, strong, keys, queue = vectors
     _, banks, positives = bank_of("positive", keys, queue)
-    bank = PositiveBank(keys.float(), queue.float())
+    bank = Bank(keys.float(), queue.float())
     losses = query_losses([weak.float()], [strong.float()], bank, Temperatures.equal(TAU))
     assert losses.contrastive.item() == pytest.approx(contrastive_loop(weak.tolist(), banks, positives), abs=2e-6)
     assert losses.strong.item() == pytest.approx(ddm_loop(weak.tolist(), strong.tolist(), banks), abs=2e-6)
@@ -102,7 +102,8 @@ def literal_losses(weak, strong, bank, temperatures):
     contrastive, ddm = 0.0, 0.0
     for query in weak:
         similarity = full_similarities(query, bank)
-        contrastive = contrastive + F.cross_entropy(similarity / temperatures.contrastive, bank.positive())
+        positive = torch.zeros(len(query), dtype=torch.long) if bank.batch is None else torch.arange(len(query))
+        contrastive = contrastive + F.cross_entropy(similarity / temperatures.contrastive, positive)
         target = (similarity.detach() / temperatures.target).softmax(dim=1)
         for student in strong:
             log_probability = (full_similarities(student, bank) / temperatures.student).log_softmax(dim=1)
@@ -111,20 +112,21 @@ def literal_losses(weak, strong, bank, temperatures):
 
 
 def full_similarities(query, bank):
-    if isinstance(bank, PositiveBank):
-        return torch.cat([(query * bank.own_keys).sum(dim=1, keepdim=True), query @ bank.queue.T], dim=1)
-    return query @ torch.cat([bank.batch_keys, bank.queue]).T
+    if bank.batch is None:
+        return torch.cat([(query * bank.own).sum(dim=1, keepdim=True), query @ bank.queue.T], dim=1)
+    return query @ torch.cat([bank.batch, bank.queue]).T
 
 
 @pytest.mark.parametrize("kind", ["positive", "batch"])
 @pytest.mark.parametrize("temperatures", [Temperatures.equal(0.2), Temperatures(0.2, 0.05, 0.1)], ids=["tau", "three"])
-def test_several_queries_equal_all_pairs_differentiated_by_autograd(kind, temperatures):
+def test_several_queries_equal_all_pairs_differentiated_by_autograd(kind, temperatures, monkeypatch):
+    monkeypatch.setitem(bank_module.BLOCK_ELEMENTS, "cpu", 1)  # blocks of 64 keys, so that there are several
     chance = torch.Generator().manual_seed(5)
 
     def unit(rows):
         return F.normalize(torch.randn(rows, 6, generator=chance, dtype=torch.float64), dim=1)
 
-    bank, _, _ = bank_of(kind, unit(4), unit(9))
+    bank, _, _ = bank_of(kind, unit(4), unit(150))
     weak, strong = ([unit(4).requires_grad_(True) for _ in range(count)] for count in (2, 3))
     gradients = []
     for compute in (query_losses, literal_losses):
@@ -140,13 +142,13 @@ def test_contrastive_loss_on_the_strong_queries(vectors):
     losses = query_losses([weak], [strong, weak], bank, Temperatures.equal(TAU), strong_loss="contrastive")
     expected = sum(contrastive_loop(queries.tolist(), banks, positives) for queries in (strong, weak))
     assert losses.strong.item() == pytest.approx(expected, abs=1e-6)
-    assert losses.target_entropy.item() == 0
+    assert losses.target_entropy is None
 
 
 def test_equal_similarities_give_log_of_the_bank():
     same = torch.eye(4)[:1]
     query = torch.tensor([[0.6, 0.8, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [-1.0, 0.0, 0.0, 0.0]])
-    bank = PositiveBank(same.repeat(3, 1), same.repeat(7, 1))
+    bank = Bank(same.repeat(3, 1), same.repeat(7, 1))
     losses = query_losses([query], [query], bank, Temperatures.equal(TAU))
     expected = pytest.approx(math.log(7 + 1), abs=1e-6)
     assert losses.contrastive.item() == expected
@@ -158,7 +160,7 @@ def test_equal_similarities_give_log_of_the_bank():
 def test_ddm_survives_probabilities_that_underflow():
     """log(softmax) would be -inf here: a strong query that is sure of one key, a weak one that is of the other."""
     query = torch.tensor([[1.0, 0.0]])
-    bank = PositiveBank(torch.tensor([[1.0, 0.0]]), torch.tensor([[-1.0, 0.0]]))
+    bank = Bank(torch.tensor([[1.0, 0.0]]), torch.tensor([[-1.0, 0.0]]))
     losses = query_losses([-query], [query], bank, Temperatures.equal(1 / 150))
     assert losses.strong.item() == pytest.approx(300.0)
 
@@ -167,7 +169,7 @@ def test_accuracy_is_the_own_key_above_the_queue():
     queue = torch.tensor([[0.0, 1.0]])
     keys = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     query = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])  # above the queue, below it, a tie
-    for bank in (PositiveBank(keys, queue), BatchBank(keys, queue, torch.arange(3))):
+    for bank in (Bank(keys, queue), Bank(keys, queue, keys)):
         assert query_losses([query], [], bank, Temperatures.equal(TAU)).acc1.item() == pytest.approx(100 / 3)
 
 
