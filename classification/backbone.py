@@ -5,6 +5,7 @@ N images, D = 2048 (ResNet-50 and up) or 512 (ResNet-18 and -34) feature dimensi
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from clsa.convert.backbone_file import Backbone, build_trunk
 
 def build_frozen(backbone: Backbone, device: str) -> nn.Module:
     """The ResNet up to its global average pool, (N, 3, H, W) -> (N, D), in eval mode, without gradients."""
-    network = build_trunk(backbone.depth, backbone.width_per_group)
+    network = build_trunk(**asdict(backbone.architecture))
     missing, _ = network.load_state_dict(backbone.state, strict=False)
     if not all(name.endswith("num_batches_tracked") for name in missing):  # those are counters, not weights
         raise RuntimeError(f"{backbone.path} left tensors of the network unfilled: {missing}")

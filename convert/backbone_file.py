@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,21 @@ import torch
 from clsa.configs.command import InputError
 from clsa.configs.run_files import sha256_of_file, versions, write_json
 
-from .architecture import build_trunk, first, recognise_architecture, trunk_shapes
+from .architecture import Architecture, build_trunk, first, recognise_architecture, trunk_shapes
 from .names import detectron2_name, torchvision_name
 from .proof import check_values, features, forward_parity
 from .safe_reading import read_file
-from .targets import TARGETS, TargetName, check_suffix, target_of, trunk_of, write_tensors
+from .targets import TARGETS, TargetName, check_buildable, check_suffix, target_of, trunk_of, write_tensors
 
-__all__ = ["Backbone", "build_trunk", "detectron2_name", "read_backbone", "torchvision_name", "write_backbone"]
+__all__ = [
+    "Architecture",
+    "Backbone",
+    "build_trunk",
+    "detectron2_name",
+    "read_backbone",
+    "torchvision_name",
+    "write_backbone",
+]
 
 MANIFEST_VERSION = 1
 
@@ -36,10 +44,17 @@ class Backbone:
     path: Path
     sha256: str
     target: TargetName
-    depth: int
-    width_per_group: int
+    architecture: Architecture
     state: dict[str, torch.Tensor]
     manifest: dict[str, Any] | None
+
+    @property
+    def depth(self) -> int:
+        return self.architecture.depth
+
+    @property
+    def width_per_group(self) -> int:
+        return self.architecture.width_per_group
 
 
 def read_backbone(path: str | Path, target: TargetName | None = None) -> Backbone:
@@ -75,7 +90,7 @@ def read_backbone(path: str | Path, target: TargetName | None = None) -> Backbon
     check_values(state, str(path))
     digest = sha256_of_file(path)
     manifest = read_manifest(path, digest)
-    return Backbone(path, digest, found, architecture.depth, architecture.width_per_group, state, manifest)
+    return Backbone(path, digest, found, architecture, state, manifest)
 
 
 def write_backbone(
@@ -101,13 +116,15 @@ def write_backbone(
         The manifest as written to ``<path>.json``.
 
     Raises:
-        InputError: a suffix that does not fit the target; tensors that are not exactly a ResNet's trunk; NaN,
+        InputError: a suffix that does not fit the target; tensors that are not exactly a ResNet's trunk; a ResNet that
+            the target's own library cannot build; NaN,
             infinity, a variance that is not positive; a result that does not equal the source.
     """
     path = Path(path)
     check_suffix(path, target)
     origin = f"the backbone for {path}"
     architecture = recognise_architecture(state, origin)
+    check_buildable(architecture, target)
     check_values(state, origin)
     plain = {name: _plain(state[name]) for name in trunk_shapes(architecture)}
     digest, expected = backbone_hash(plain), features(plain, architecture)
@@ -127,7 +144,8 @@ def write_backbone(
     complete = {
         "format_version": MANIFEST_VERSION,
         "target": target,
-        "architecture": {"depth": architecture.depth, "width_per_group": architecture.width_per_group},
+        "architecture": asdict(architecture),
+        "detector": architecture.detector_keys,
         "source": dict(manifest.get("source", {})),
         "sha256": sha256_of_written,
         "backbone_sha256": digest,
@@ -144,11 +162,11 @@ def backbone_hash(state: Mapping[str, torch.Tensor]) -> str:
     """SHA-256 of the weights themselves: equal for equal weights, whatever file, format and order they are stored in.
 
     Args:
-        state: float32 tensors of a trunk in torchvision's names.
+        state: tensors of a trunk in torchvision's names, float32 or narrower ones, which are widened one by one.
     """
     digest = sha256()
     for name in sorted(state):
-        tensor = _plain(state[name])
+        tensor = _plain(state[name].float())
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.numpy().astype("<f4", copy=False).data)
     return digest.hexdigest()

@@ -105,13 +105,16 @@ def summary(conversion: Conversion, destination: str) -> str:
     training = ", ".join(f"{key} {source[key]}" for key in ("method", "epoch", "iteration") if source[key] is not None)
     rules = ", ".join(f"{rule['rule']} {len(rule['keys'])}" for rule in manifest["dropped"])
     parity = ", ".join(f"{stage} {difference}" for stage, difference in manifest["parity"].items())
-    lines = (
+    keys = " ".join(f"{key} {value}" for key, value in manifest["detector"].items())
+    lines = [
         f"source   {source['file']}: {source['format']}{f' ({training})' if training else ''}, {counts['source']} keys",
         f"network  {conversion.architecture}: {counts['used']} of {counts['target']} trunk tensors",
         f"dropped  {counts['dropped']} source keys{f': {rules}' if rules else ''}",
         f"parity   {parity} (max abs difference of the features)",
         f"written  {destination}, manifest {manifest_path(destination).name}",
-    )
+    ]
+    if manifest["target"] == "detectron2":
+        lines.insert(2, f"detector {keys}")
     return "\n".join(lines)
 
 

@@ -1,10 +1,12 @@
 """One checkpoint into one backbone file: complete and proven, or refused."""
 
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from clsa.configs.command import InputError
@@ -53,12 +55,15 @@ def convert(
     source, destination = Path(source), Path(destination)
     check_suffix(destination, target)
     _check_free(source, destination, overwrite)
-    architecture, trunk, origin, told = _read(source, layout)
-    manifest = write_backbone(destination, trunk, target, origin, consume=True)
+    with tempfile.TemporaryDirectory(prefix="clsa-convert-") as scratch:
+        architecture, trunk, origin, told = _read(source, layout, Path(scratch) / "float32")
+        manifest = write_backbone(destination, trunk, target, origin, consume=True)
     return Conversion(architecture, manifest, told)
 
 
-def _read(source: Path, forced: str | None) -> tuple[Architecture, dict[str, torch.Tensor], dict[str, Any], list[str]]:
+def _read(
+    source: Path, forced: str | None, scratch: Path
+) -> tuple[Architecture, dict[str, torch.Tensor], dict[str, Any], list[str]]:
     """A checkpoint's trunk, nothing else of which stays in memory; what the manifest says of its origin; warnings."""
     _, content = read_file(source)
     flat = flatten(content, str(source))
@@ -83,19 +88,33 @@ def _read(source: Path, forced: str | None) -> tuple[Architecture, dict[str, tor
         },
         "dropped": dropped,
     }
-    return architecture, trunk, origin, warnings(keys, layout)
+    return architecture, _widened(trunk, scratch), origin, warnings(keys, layout)
+
+
+def _widened(trunk: dict[str, torch.Tensor], scratch: Path) -> dict[str, torch.Tensor]:
+    """Half precision in float32, mapped from the file ``scratch``: memory need hold one widened tensor at a time."""
+    halves = [name for name, tensor in trunk.items() if tensor.dtype in HALVES]
+    with scratch.open("wb") as file:
+        for name in halves:
+            file.write(trunk[name].float().contiguous().numpy().data)
+    position, widened = 0, dict(trunk)
+    for name in halves:
+        shape = tuple(trunk[name].shape)
+        array = np.memmap(scratch, np.float32, mode="c", offset=position, shape=shape or (1,))
+        widened[name] = torch.from_numpy(np.asarray(array)).view(shape)
+        position += 4 * trunk[name].numel()
+    return widened
 
 
 def complete_trunk(keys: SortedKeys, origin: str) -> tuple[Architecture, dict[str, torch.Tensor]]:
-    """The architecture and the float32 tensors of a trunk that is complete, sound, and all that was left over.
+    """The architecture and the tensors, float32 or narrower, of a trunk that is complete and sound.
 
     Raises:
         InputError: a tensor that is missing, too many, of another shape or type, not finite; a key without a place.
     """
     architecture = recognise_architecture({**keys.trunk, **keys.left}, origin)
-    trunk = {name: tensor.float() if tensor.dtype in HALVES else tensor for name, tensor in keys.trunk.items()}
-    check_values(trunk, origin)
-    return architecture, trunk
+    check_values(keys.trunk, origin, also=HALVES)
+    return architecture, keys.trunk
 
 
 def warnings(keys: SortedKeys, layout: Layout) -> list[str]:

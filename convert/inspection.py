@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def inspect(source: str | Path, layout: str | None = None) -> dict[str, Any]:
 
     Returns:
         ``file``, ``bytes``, ``sha256``, ``kind``; ``format``, ``documented``, ``network`` (which one is taken);
-        ``architecture`` (``name``, ``depth``, ``width_per_group``); ``method``, ``arch``, ``epoch``, ``iteration`` and
+        ``architecture`` (``name``, ``depth``, the three widths); ``method``, ``arch``, ``epoch``, ``iteration`` and
         ``options`` as stored; ``parts`` (part -> ``keys``, ``tensors``, ``parameters``: the trunk, each rule's, and
         what is left over); ``dropped`` (rule -> keys); ``backbone_sha256``; ``warnings``; ``trouble``, a sentence, or
         None for a checkpoint that can be converted. What cannot be told is None or empty.
@@ -69,8 +70,7 @@ def inspect(source: str | Path, layout: str | None = None) -> dict[str, Any]:
         architecture, trunk = complete_trunk(keys, str(source))
         record["architecture"] = {
             "name": str(architecture),
-            "depth": architecture.depth,
-            "width_per_group": architecture.width_per_group,
+            **asdict(architecture),
         }
         record |= {"backbone_sha256": backbone_hash(trunk), "warnings": warnings(keys, recognised)}
     except InputError as error:

@@ -9,14 +9,28 @@ detectron2 are that old. The pickles written here name ``numpy.ndarray`` and ``n
 """
 
 import pickle
+import warnings
 from collections import OrderedDict
 from typing import Any, BinaryIO
 
 import numpy as np
+import torch
 
 
 class Refused(pickle.UnpicklingError):
     """The pickle holds or wants something else than arrays of numbers and plain containers; the message says what."""
+
+
+def as_tensor(value: Any) -> Any:
+    """An array as a tensor in the same memory, anything else as it is.
+
+    PyTorch warns of an array that cannot be written to, as those of :func:`load_arrays`: nobody writes to these.
+    """
+    if not isinstance(value, np.ndarray):
+        return value
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
+        return torch.from_numpy(value)
 
 
 def dump_arrays(value: Any, file: BinaryIO) -> None:
@@ -76,7 +90,7 @@ class _PickledArray:
         self.state = (content, dtype, shape, "F" if is_fortran else "C")
 
     def resolve(self) -> np.ndarray:
-        """The array, a copy that may be written to; the pickled bytes are let go of, so that memory holds them once."""
+        """The array: a view of the pickled bytes, not to be written to, so that memory holds them once."""
         if self.array is None:
             if self.state is None:
                 raise pickle.UnpicklingError("an array without content")
@@ -88,7 +102,7 @@ def _numbers(content: bytes | str, dtype: _PickledDtype, shape: tuple[int, ...],
     resolved = dtype.resolve()
     if isinstance(content, str):
         content = content.encode("latin1")
-    array = np.frombuffer(content, resolved).astype(resolved.newbyteorder("="))
+    array = np.frombuffer(content, resolved).astype(resolved.newbyteorder("="), copy=False)
     return array.reshape(shape, order=order)
 
 

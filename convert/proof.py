@@ -1,8 +1,9 @@
 """What must hold before a backbone is written: sound values, and the source's features out of the file.
 
-Shapes: images (N, 3, S, S); stem (N, 64, S/4, S/4); res2..res5 (N, C, S/4 .. S/32, S/4 .. S/32).
+Shapes: images (N, 3, S, S); stem (N, 64 or wider, S/4, S/4); res2..res5 (N, C, S/4 .. S/32, S/4 .. S/32).
 """
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 
@@ -21,8 +22,8 @@ IMAGE_SIDE = 64  # the smallest round size at which every stage still has more t
 BN_EPSILON = 1e-5  # of torchvision's and detectron2's batch norms alike
 
 
-def check_values(state: Mapping[str, torch.Tensor], origin: str) -> None:
-    """Every tensor float32 and finite, every batch-norm variance positive.
+def check_values(state: Mapping[str, torch.Tensor], origin: str, also: tuple[torch.dtype, ...] = ()) -> None:
+    """Every tensor float32 (or of a type in ``also``) and finite, every batch-norm variance positive.
 
     Args:
         state: tensors in torchvision's names.
@@ -31,7 +32,9 @@ def check_values(state: Mapping[str, torch.Tensor], origin: str) -> None:
     Raises:
         InputError: naming the first tensors that are not so.
     """
-    if other := [f"{name} ({tensor.dtype})" for name, tensor in state.items() if tensor.dtype != torch.float32]:
+    if other := [
+        f"{name} ({tensor.dtype})" for name, tensor in state.items() if tensor.dtype not in (torch.float32, *also)
+    ]:
         raise InputError(f"{origin}: need float32 tensors, got {first(other)}")
     if broken := [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]:
         raise InputError(f"{origin}: NaN or infinity in {first(broken)}. Take an earlier checkpoint of that run.")
@@ -122,7 +125,7 @@ class _Stages(nn.Module):
 def _stages(architecture: Architecture) -> _Stages:
     """Without memory for its tensors and without initialisation, which would use up the caller's random numbers."""
     with torch.device("meta"):
-        return _Stages(build_trunk(architecture.depth, architecture.width_per_group)).eval()
+        return _Stages(build_trunk(**dataclasses.asdict(architecture))).eval()
 
 
 def detectron2_stages(weights: Mapping[str, torch.Tensor], images: torch.Tensor) -> dict[str, torch.Tensor]:

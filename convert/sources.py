@@ -23,6 +23,7 @@ from .layouts.layout import TRAINING_STATE, Layout
 from .layouts.methods import METHODS
 from .layouts.plain import PLAIN
 from .layouts.toolboxes import TOOLBOXES
+from .numpy_pickle import as_tensor
 
 LAYOUTS = (*PLAIN, *METHODS, *TOOLBOXES)
 
@@ -60,7 +61,7 @@ def flatten(content: Any, origin: str) -> dict[str, Any]:
     for key, value in _entries("", content, DEEPEST):
         if key in flat:
             raise InputError(f"{origin} holds {key} twice: which one is meant?")
-        flat[key] = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        flat[key] = as_tensor(value)
     return flat
 
 

@@ -24,9 +24,9 @@ import torch
 
 from clsa.configs.command import InputError
 
-from .architecture import COUNTER
+from .architecture import COUNTER, STANDARD_WIDTH, Architecture
 from .names import detectron2_name, torchvision_name
-from .numpy_pickle import dump_arrays
+from .numpy_pickle import as_tensor, dump_arrays
 
 TargetName = Literal["detectron2", "torchvision", "timm", "openmmlab"]
 
@@ -43,12 +43,14 @@ class Target:
         rename: torchvision's name -> the target's.
         restore: the target's name -> torchvision's; an ``InputError`` for what is no trunk tensor.
         envelope: the renamed tensors -> what the file holds.
+        builds: whether the library that reads the file has the ResNet that it is for.
     """
 
     suffixes: tuple[str, ...]
     rename: Callable[[str], str]
     restore: Callable[[str], str]
     envelope: Callable[[dict[str, Any]], dict[str, Any]]
+    builds: Callable[[Architecture], bool]
 
 
 def _unprefixed(name: str) -> str:
@@ -57,20 +59,27 @@ def _unprefixed(name: str) -> str:
     return name.removeprefix(_BACKBONE)
 
 
+def _begins_with_64(network: Architecture) -> bool:
+    """torchvision and timm: the bottlenecks' width is free, all else follows from a stem of 64 channels."""
+    return network.stem_channels == network.base_channels == STANDARD_WIDTH
+
+
 TARGETS: dict[TargetName, Target] = {
     "detectron2": Target(
         suffixes=(".pkl", ".pth"),
         rename=detectron2_name,
         restore=torchvision_name,
         envelope=lambda tensors: {"model": tensors, "__author__": AUTHOR, "matching_heuristics": True},
+        builds=lambda _: True,  # STEM_OUT_CHANNELS, RES2_OUT_CHANNELS and WIDTH_PER_GROUP are free
     ),
-    "torchvision": Target((".pth", ".safetensors"), str, str, dict),
-    "timm": Target((".pth", ".safetensors"), str, str, dict),
+    "torchvision": Target((".pth", ".safetensors"), str, str, dict, _begins_with_64),
+    "timm": Target((".pth", ".safetensors"), str, str, dict, _begins_with_64),
     "openmmlab": Target(
         suffixes=(".pth",),
         rename=lambda name: f"{_BACKBONE}{name}",
         restore=_unprefixed,
         envelope=lambda tensors: {"meta": {"author": AUTHOR}, "state_dict": tensors},
+        builds=lambda network: network.res2_channels % network.width_per_group == 0,  # mmpretrain: their ratio, whole
     ),
 }
 
@@ -82,6 +91,15 @@ def check_suffix(path: str | Path, target: str) -> None:
     suffixes = TARGETS[target].suffixes
     if Path(path).suffix not in suffixes:
         raise InputError(f"{path}: a file for {target} must end in {' or '.join(suffixes)}")
+
+
+def check_buildable(architecture: Architecture, target: TargetName) -> None:
+    """Raise an ``InputError`` when no network of the target's own library could load the file."""
+    if not TARGETS[target].builds(architecture):
+        others = " or ".join(name for name, entry in TARGETS.items() if entry.builds(architecture))
+        raise InputError(
+            f"{target} builds no {architecture}: nothing of it could load the file. Convert it --to {others}."
+        )
 
 
 def write_tensors(path: Path, state: Mapping[str, torch.Tensor], target: TargetName) -> None:
@@ -122,16 +140,12 @@ def trunk_of(content: Mapping[str, Any], target: TargetName) -> dict[str, torch.
         InputError: the file holds more than a backbone; the first such name.
     """
     if target == "detectron2":
-        return {torchvision_name(name): _tensor(value) for name, value in content["model"].items()}
+        return {torchvision_name(name): as_tensor(value) for name, value in content["model"].items()}
     state = content["state_dict"] if target == "openmmlab" else content
-    named = {TARGETS[target].restore(name): _tensor(value) for name, value in state.items()}
+    named = {TARGETS[target].restore(name): as_tensor(value) for name, value in state.items()}
     return {
         name: tensor for name, tensor in named.items() if not (name.startswith("fc.") or name.endswith(f".{COUNTER}"))
     }
-
-
-def _tensor(value: Any) -> torch.Tensor:
-    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
 
 
 def _maps_names_to_tensors(value: Any) -> bool:

@@ -22,7 +22,7 @@ from .dataset_check import check_data
 from .detection_result import check_datasets, protocol_id
 from .detector_checkpoint import last_checkpoint
 from .evaluation_keys import add_evaluation_keys
-from .load_weights import check_pixel_settings
+from .load_weights import check_architecture, check_pixel_settings
 from .resume_check import require_same_config
 from .start_weights import require_choice
 
@@ -34,7 +34,8 @@ def run(args: argparse.Namespace) -> Path:
 
     Args:
         args: ``config_file``, ``num_gpus`` (of each machine; 0: the CPU), ``eval_only``, ``resume``, ``num_machines``,
-            ``machine_rank``, ``dist_url`` as detectron2's scripts have them; ``opts``, a list of KEY VALUE words.
+            ``machine_rank``, ``dist_url`` as detectron2's scripts have them; ``opts``, a list of KEY VALUE words;
+            ``trial``, the number of the run among its like.
 
     Raises:
         InputError: no detectron2; an unknown key; data, weights or a number of GPUs that cannot be used.
@@ -129,5 +130,5 @@ def check_config(cfg: CfgNode, args: argparse.Namespace) -> None:
     elif checkpoint:
         require_same_config(cfg)
     elif cfg.MODEL.WEIGHTS:
-        read_backbone(cfg.MODEL.WEIGHTS, target="detectron2")
         check_pixel_settings(cfg)
+        check_architecture(cfg, read_backbone(cfg.MODEL.WEIGHTS, target="detectron2"))

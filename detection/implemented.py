@@ -29,7 +29,6 @@ IMPLEMENTED: dict[str, tuple] = {
     "MODEL.RESNETS.NUM_GROUPS": (1,),
     "MODEL.RESNETS.STRIDE_IN_1X1": (False,),
     "MODEL.RESNETS.RES5_DILATION": (1,),
-    "MODEL.RESNETS.STEM_OUT_CHANNELS": (64,),
     "MODEL.RESNETS.DEFORM_ON_PER_STAGE": ((False, False, False, False),),
     "MODEL.FPN.NORM": ("", *NORMS),
     "MODEL.FPN.FUSE_TYPE": ("sum",),
@@ -97,11 +96,11 @@ def refuse_unsupported(cfg: CfgNode) -> None:
     for key, values in IMPLEMENTED_FOR_BACKBONE[backbone].items():
         _require(cfg, key, values, f"with MODEL.BACKBONE.NAME {backbone}")
     if cfg.MODEL.RESNETS.DEPTH in (18, 34):
-        depth = f"with MODEL.RESNETS.DEPTH {cfg.MODEL.RESNETS.DEPTH}"
-        _require(cfg, "MODEL.RESNETS.RES2_OUT_CHANNELS", (64,), depth)
-        _require(cfg, "MODEL.RESNETS.WIDTH_PER_GROUP", (64,), depth)
-    else:
-        _require(cfg, "MODEL.RESNETS.RES2_OUT_CHANNELS", (256,), f"with MODEL.RESNETS.DEPTH {cfg.MODEL.RESNETS.DEPTH}")
+        for key in ("STEM_OUT_CHANNELS", "RES2_OUT_CHANNELS", "WIDTH_PER_GROUP"):
+            _require(cfg, f"MODEL.RESNETS.{key}", (64,), f"with MODEL.RESNETS.DEPTH {cfg.MODEL.RESNETS.DEPTH}")
+    else:  # once to five times as wide as published: SwAV's resnet50w2, w4, w5
+        widths = (256, 512, 768, 1024, 1280)
+        _require(cfg, "MODEL.RESNETS.RES2_OUT_CHANNELS", widths, f"with MODEL.RESNETS.DEPTH {cfg.MODEL.RESNETS.DEPTH}")
     head = cfg.MODEL.ROI_BOX_HEAD
     if backbone == "build_resnet_fpn_backbone" and head.NUM_CONV + head.NUM_FC == 0:
         raise InputError(

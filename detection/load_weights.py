@@ -15,6 +15,8 @@ from torch import nn
 from clsa.configs.command import InputError
 from clsa.convert.backbone_file import Backbone, read_backbone, torchvision_name
 
+from .config import value_of
+
 STAGES = ("stem", "res2", "res3", "res4", "res5")
 
 #: What torchvision's and all self-supervised PyTorch recipes normalise with, on 0..255, in the order R, G, B.
@@ -46,6 +48,21 @@ def check_pixel_settings(cfg: CfgNode) -> None:
         )
 
 
+def check_architecture(cfg: CfgNode, backbone: Backbone) -> None:
+    """Refuse a config whose trunk has another depth or other widths than the weights.
+
+    Raises:
+        InputError: naming the keys and the values to set.
+    """
+    wanted = {key: value_of(cfg, key) for key in backbone.architecture.detector_keys}
+    if wanted != backbone.architecture.detector_keys:
+        keys = " ".join(f"{key} {value}" for key, value in backbone.architecture.detector_keys.items())
+        raise InputError(
+            f"{backbone.path} holds a {backbone.architecture}, the config wants another: it has "
+            f"{', '.join(f'{key} {value}' for key, value in wanted.items())}. Set {keys}"
+        )
+
+
 def load_backbone(model: nn.Module, path: str | Path, cfg: CfgNode) -> int:
     """Read a backbone file and copy it into the trunk of a model of the torchvision engine, all of it or nothing.
 
@@ -58,16 +75,8 @@ def load_backbone(model: nn.Module, path: str | Path, cfg: CfgNode) -> int:
     """
     check_pixel_settings(cfg)
     backbone = read_backbone(path)
+    check_architecture(cfg, backbone)
     places = trunk_tensors(model)
-    problems = _name_problems(places, backbone)
-    if problems:
-        resnets = cfg.MODEL.RESNETS
-        raise InputError(
-            f"{backbone.path} holds a ResNet-{backbone.depth} of width {backbone.width_per_group}, the config wants a "
-            f"ResNet-{resnets.DEPTH} of width {resnets.WIDTH_PER_GROUP}: set MODEL.RESNETS.DEPTH {backbone.depth} "
-            f"MODEL.RESNETS.WIDTH_PER_GROUP {backbone.width_per_group} "
-            f"MODEL.RESNETS.RES2_OUT_CHANNELS {64 if backbone.depth < 50 else 256}. {_summary(problems)}"
-        )
     with torch.no_grad():
         for name, place in places.items():
             place.copy_(backbone.state[name])

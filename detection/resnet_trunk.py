@@ -4,11 +4,14 @@ N images, H and W their padded size; stage res(i) has stride 2 ** i.
 """
 
 from collections import OrderedDict
+from dataclasses import asdict
 
 import torch
-import torchvision
 from fvcore.common.config import CfgNode
 from torch import nn
+
+from clsa.convert.backbone_file import Architecture
+from clsa.convert.backbone_file import build_trunk as build_network
 
 from .norm_layers import NORM_LAYERS, freeze
 
@@ -16,20 +19,18 @@ STAGES = ("res2", "res3", "res4", "res5")
 
 
 class ResNetTrunk(nn.Module):
-    """ResNet-18 to -152. Inside a stage the names are torchvision's (``res2.0.conv1``, ``res2.0.bn1``, ...).
+    """ResNet-18 to -152 of any width. Inside a stage the names are torchvision's (``res2.0.conv1``, ...).
 
     Attributes:
         channels: stage name -> channels of its output.
     """
 
-    def __init__(self, depth: int, width_per_group: int, norm: str) -> None:
+    def __init__(self, architecture: Architecture, norm: str) -> None:
         super().__init__()
-        build = getattr(torchvision.models, f"resnet{depth}")
-        net = build(norm_layer=NORM_LAYERS[norm], width_per_group=width_per_group)
+        net = build_network(**asdict(architecture), norm_layer=NORM_LAYERS[norm])
         self.stem = nn.Sequential(OrderedDict(conv1=net.conv1, bn1=net.bn1, relu=net.relu, maxpool=net.maxpool))
         self.res2, self.res3, self.res4, self.res5 = net.layer1, net.layer2, net.layer3, net.layer4
-        expansion = net.layer1[0].expansion
-        self.channels = {stage: 64 * 2**i * expansion for i, stage in enumerate(STAGES)}
+        self.channels = {stage: architecture.res2_channels * 2**i for i, stage in enumerate(STAGES)}
 
     def take_res5(self) -> nn.Sequential:
         """Remove res5 and return it: in a C4 detector it is applied to each region instead of the whole image."""
@@ -47,10 +48,17 @@ class ResNetTrunk(nn.Module):
         return features
 
 
+def architecture_of(cfg: CfgNode) -> Architecture:
+    """The depth and the widths that ``MODEL.RESNETS`` asks for."""
+    resnets = cfg.MODEL.RESNETS
+    expansion = 1 if resnets.DEPTH < 50 else 4  # bottlenecks give four times their base channels
+    base = resnets.RES2_OUT_CHANNELS // expansion
+    return Architecture(resnets.DEPTH, resnets.WIDTH_PER_GROUP, resnets.STEM_OUT_CHANNELS, base)
+
+
 def build_trunk(cfg: CfgNode) -> ResNetTrunk:
     """The trunk that ``MODEL.RESNETS`` describes, its first ``MODEL.BACKBONE.FREEZE_AT`` stages frozen."""
-    resnets = cfg.MODEL.RESNETS
-    trunk = ResNetTrunk(resnets.DEPTH, resnets.WIDTH_PER_GROUP, resnets.NORM)
+    trunk = ResNetTrunk(architecture_of(cfg), cfg.MODEL.RESNETS.NORM)
     for stage in ("stem", *STAGES)[: cfg.MODEL.BACKBONE.FREEZE_AT]:
         freeze(getattr(trunk, stage))
     return trunk

@@ -3,6 +3,7 @@
 import json
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import torchvision
 from torch import nn
 
 from clsa.configs.command import InputError
-from clsa.convert.architecture import build_trunk
+from clsa.convert.architecture import Architecture, build_trunk
 from clsa.convert.backbone_file import read_backbone
 from clsa.convert.cli import main
 from clsa.convert.conversion import convert
@@ -149,7 +150,7 @@ def test_other_depths(tmp_path: Path, depth: int, width: int) -> None:
     state = encoder(2, nn.Identity(), width, depth)
     torch.save({"state_dict": prefixed("module.encoder_q.", state)}, tmp_path / "a.pth")
     conversion = convert(tmp_path / "a.pth", tmp_path / "a.pkl", "detectron2")
-    assert conversion.manifest["architecture"] == {"depth": depth, "width_per_group": width}
+    assert conversion.manifest["architecture"] == asdict(Architecture(depth, width))
     assert conversion.warnings == []
 
 

@@ -9,6 +9,7 @@ import pickle
 import re
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from torch import nn
 
 from clsa.configs.command import InputError
-from clsa.convert.architecture import build_trunk
+from clsa.convert.architecture import Architecture, build_trunk
 from clsa.convert.backbone_file import backbone_hash, detectron2_name, read_backbone
 from clsa.convert.conversion import convert
 from clsa.convert.inspection import inspect
@@ -483,7 +484,7 @@ def test_inspection_of_every_layout(tmp_path: Path, one: Tensors, two: Tensors) 
         assert (record["format"], record["trouble"]) == (name, None)
         assert {rule: size["keys"] for rule, size in record["parts"].items()} == {"trunk": 265, **rules}
         assert record["architecture"] == {
-            "name": "ResNet-50 of width_per_group 8", "depth": 50, "width_per_group": 8
+            "name": "ResNet-50 of width_per_group 8", **asdict(Architecture(50, 8))
         }  # fmt: skip
         hashes.add(record["backbone_sha256"])
         assert list(folder.iterdir()) == [path]

@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 import torchvision
 
 from clsa.configs.command import InputError
-from clsa.convert.architecture import Architecture, build_trunk, trunk_shapes
+from clsa.convert.architecture import Architecture, build_trunk, recognise_architecture, trunk_shapes
 from clsa.convert.backbone_file import backbone_hash, detectron2_name, read_backbone, write_backbone
 from clsa.convert.conversion import convert
 from clsa.convert.targets import TARGETS
@@ -122,14 +123,40 @@ def test_wide_resnet(tmp_path: Path) -> None:
     state = {n: torch.full_like(t, 1e-3 if t.ndim > 1 else 1, device="cpu") for n, t in shapes.items()}
     torch.save(state, tmp_path / "wide.pth")
     conversion = convert(tmp_path / "wide.pth", tmp_path / "wide.pkl", "detectron2")
-    assert conversion.manifest["architecture"] == {"depth": 50, "width_per_group": 128}
+    assert conversion.manifest["architecture"] == asdict(Architecture(50, 128))
     assert set(conversion.manifest["parity"].values()) == {0.0}
 
 
-def test_a_resnet_that_is_wider_throughout(tmp_path: Path, trunk) -> None:
-    """SwAV's resnet50w2: the stem has 128 channels, which no target's ResNet of a given depth and width has."""
-    twice = {**trunk, "conv1.weight": torch.zeros(128, 3, 7, 7)}
-    torch.save(twice, tmp_path / "w2.pth")
-    with pytest.raises(InputError, match=r"stem has 128 channels.*not 64.*wider throughout"):
-        convert(tmp_path / "w2.pth", tmp_path / "w2.pkl", "detectron2")
-    assert not (tmp_path / "w2.pkl").exists()
+MILLIONS = {(128, 128, 128): 94, (256, 128, 128): 267, (256, 256, 256): 375, (320, 320, 320): 586, (128, 64, 128): 93}
+
+
+@pytest.mark.parametrize("widths", MILLIONS)
+def test_widths_are_read_from_the_tensors(widths: tuple[int, int, int]) -> None:
+    """SwAV's resnet50w2, w4, w5 have as many numbers as its paper says; wider bottlenecks; the published stem."""
+    architecture = Architecture(50, *widths)
+    state = {name: torch.empty(shape, device="meta") for name, shape in trunk_shapes(architecture).items()}
+    assert recognise_architecture(state, "x") == architecture
+    assert sum(tensor.numel() for tensor in state.values()) // 1_000_000 == MILLIONS[widths]
+
+
+@pytest.mark.parametrize(("width", "stem", "base"), [(8, 128, 128), (8, 64, 128)])
+def test_a_resnet_that_is_wider_throughout(tmp_path: Path, width: int, stem: int, base: int) -> None:
+    """SwAV's resnet50w2 and the like: for libraries that can build them, with the keys that they must be given."""
+    architecture = Architecture(50, width, stem, base)
+    state = {name: torch.full(shape, 1e-3) for name, shape in trunk_shapes(architecture).items()}
+    torch.save({f"module.{n}": t for n, t in state.items()} | {"module.prototypes.weight": torch.ones(2, 2)},
+               tmp_path / "swav.pth.tar")  # fmt: skip
+    for target in ("torchvision", "timm"):
+        with pytest.raises(InputError, match=rf"{target} builds no ResNet-50 of .*--to detectron2 or openmmlab\."):
+            convert(tmp_path / "swav.pth.tar", tmp_path / "no.pth", target)
+    assert not (tmp_path / "no.pth").exists()
+    for target, suffix in (("detectron2", ".pkl"), ("openmmlab", ".pth")):
+        manifest = convert(tmp_path / "swav.pth.tar", tmp_path / f"{target}{suffix}", target).manifest
+        assert set(manifest["parity"].values()) == {0.0}
+        assert manifest["detector"] == {
+            "MODEL.RESNETS.DEPTH": 50, "MODEL.RESNETS.STEM_OUT_CHANNELS": stem,
+            "MODEL.RESNETS.RES2_OUT_CHANNELS": 4 * base, "MODEL.RESNETS.WIDTH_PER_GROUP": width,
+        }  # fmt: skip
+        backbone = read_backbone(tmp_path / f"{target}{suffix}")
+        assert backbone.architecture == architecture
+        assert len(backbone.state) == 265

@@ -8,9 +8,15 @@ from fvcore.common.config import CfgNode
 
 from clsa.configs.command import InputError
 from clsa.configs.loading import load_config
-from clsa.convert.backbone_file import build_trunk, read_backbone, write_backbone
+from clsa.convert.backbone_file import Architecture, build_trunk, read_backbone, write_backbone
 from clsa.detection.config import get_cfg
-from clsa.detection.load_weights import check_pixel_settings, load_backbone, trunk_tensors, verify_loaded
+from clsa.detection.load_weights import (
+    check_architecture,
+    check_pixel_settings,
+    load_backbone,
+    trunk_tensors,
+    verify_loaded,
+)
 from clsa.detection.rcnn import build_model
 
 SUFFIXES = {"torchvision": ".pth", "detectron2": ".pkl"}
@@ -74,7 +80,7 @@ def test_one_value_that_differs_is_found(files) -> None:
 
 def test_weights_of_another_architecture_say_what_to_set(files) -> None:
     cfg = config("fpn", 18)
-    message = "holds a ResNet-50 of width 8, the config wants a ResNet-18 of width 64: set MODEL.RESNETS.DEPTH 50 MODEL"
+    message = r"holds a ResNet-50 of width_per_group 8, the config wants another.*DEPTH 18.*Set MODEL\S+DEPTH 50"
     with pytest.raises(InputError, match=message):
         load_backbone(build_model(cfg), files[50, "torchvision"], cfg)
 
@@ -115,6 +121,40 @@ def test_pixels_other_than_the_weights_were_trained_on(files, key: str, value: s
     cfg = load_config(get_cfg(), "detection/base_c4.yaml", [key, value])
     with pytest.raises(InputError, match=message):
         check_pixel_settings(cfg)
+
+
+@pytest.mark.parametrize("base", ["c4", "fpn"])
+def test_a_trunk_that_is_wider_throughout(base: str, tmp_path: Path) -> None:
+    """Stem and stages as in SwAV's resnet50w2, with narrow bottlenecks: both engines, the same features."""
+    architecture = Architecture(50, width_per_group=8, stem_channels=128, base_channels=128)
+    torch.manual_seed(0)
+    state = {n: t for n, t in build_trunk(50, 8, 128, 128).state_dict().items() if not n.endswith("batches_tracked")}
+    write_backbone(tmp_path / "wide.pkl", state, "detectron2", {})
+    with pytest.raises(InputError, match=r"Set .*STEM_OUT_CHANNELS 128 \S+RES2_OUT_CHANNELS 512 \S+PER_GROUP 8"):
+        check_architecture(config(base, 50, 8), read_backbone(tmp_path / "wide.pkl"))
+    keys = [str(word) for pair in architecture.detector_keys.items() for word in pair]
+    cfg = load_config(get_cfg(), f"detection/base_{base}.yaml", [*keys, "MODEL.DEVICE", "cpu"])
+    ours = build_model(cfg).eval()
+    assert load_backbone(ours, tmp_path / "wide.pkl", cfg) == 265
+    pytest.importorskip("detectron2", reason="builds detectron2's model, which is not installed")
+    from detectron2.checkpoint import DetectionCheckpointer
+    from detectron2.config import get_cfg as detectron2_cfg
+    from detectron2.modeling import build_model as detectron2_model
+
+    import clsa.detection.extra_norm_head  # noqa: F401  registers the head
+    from clsa.configs.loading import PACKAGED
+
+    cfg = detectron2_cfg()
+    cfg.merge_from_file(str(PACKAGED / f"detection/base_{base}.yaml"))
+    cfg.merge_from_list([*keys, "MODEL.DEVICE", "cpu"])
+    theirs = detectron2_model(cfg).eval()
+    DetectionCheckpointer(theirs).load(str(tmp_path / "wide.pkl"))
+    assert verify_loaded(theirs, read_backbone(tmp_path / "wide.pkl")) == 265
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        one, two = ours.backbone(images), theirs.backbone(images)
+    if base == "c4":  # a pyramid has random weights of its own
+        assert (one["res4"] - two["res4"]).abs().max().item() == 0.0
 
 
 @pytest.mark.parametrize("base", ["c4", "fpn"])
