@@ -9,18 +9,20 @@ from collections.abc import Sequence
 
 from clsa.configs.command import command
 
-from .commands import linear, svm
+from .commands import extract, linear, score, svm
 
 COMMANDS = {
+    "extract": extract,
     "svm": svm,
     "linear": linear,
+    "score": score,
 }
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="clsa-classify",
-        description="Probe the frozen features of a backbone on Pascal VOC 2007, trainval -> test.",
+        description="Probe the frozen features of a backbone, on Pascal VOC 2007 and other data.",
         epilog=f"`clsa-classify COMMAND --help` shows examples of each: {', '.join(COMMANDS)}.",
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
