@@ -4,10 +4,10 @@ The paper's own protocol is run first, into ``OUTPUT/paper`` (or its result is g
 each flavour of the metric how far the procedures differ, and of each procedure how far the flavours do.
 """
 
-import copy
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def run(
     )
     left_out = {name: 100 * value for name, value in average_precisions(fit.scores, test.labels).means().items()}
     difference = differences(outcome.values, left_out, paper)
-    outcome = Outcome(**{**copy.copy(outcome.__dict__), "details": {**outcome.details, "difference": difference}})
+    outcome = replace(outcome, details={**outcome.details, "difference": difference})
     write_outcome(output, data, cfg, outcome)
     log.info("\n" + score_table(outcome) + "\n" + difference_table(difference))
     return outcome
