@@ -73,12 +73,9 @@ class _Distribution(torch.autograd.Function):
     def forward(ctx, query: Tensor, bank: Bank, temperature: float):
         query = query * (LOG2_E / temperature)  # Q x C; powers of 2 cost half of those of e
         own = (query * bank.own).sum(dim=1, keepdim=True)  # Q x 1, a logit (base 2) like all below
+        # weighted: the sum of 2 ** (logit - top) key
         if bank.batch is None:
-            top, total, weighted = (
-                own,
-                torch.ones_like(own),
-                bank.own.clone(),
-            )  # weighted: sum of 2 ** (logit - top) key
+            top, total, weighted = own, torch.ones_like(own), bank.own.clone()
         else:
             top, total, weighted = torch.full_like(own, -torch.inf), torch.zeros_like(own), torch.zeros_like(query)
         largest = torch.full_like(own, -torch.inf)

@@ -74,8 +74,7 @@ def get_cfg() -> CN:
     _C.MODEL.HEAD_NORM = "none"
     # The key network keeps this share of itself at each step (alpha of Algorithm 1).
     _C.MODEL.KEY_MOMENTUM = 0.999
-    # Backbone weights to start from (from clsa-convert --to torchvision, or our own checkpoint converted so); the head
-    # starts from SEED. Empty: everything from SEED.
+    # Backbone weights to start from, of any target of clsa-convert; the head starts from SEED. Empty: everything does.
     _C.MODEL.INIT = ""
     # Running statistics of the query network's BN, which its users will normalise by. all_views: they follow weak and
     # strong views alike (paper: nothing is said; public code). weak_views: only weak ones. re_estimated: as all_views,

@@ -11,6 +11,9 @@ from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clsa.configs.command import InputError
+from clsa.convert.backbone_file import read_backbone
+
 
 class Encoder(nn.Module):
     """torchvision's ResNet without its classifier, then a two-layer head, then L2 normalisation.
@@ -23,6 +26,8 @@ class Encoder(nn.Module):
         self.backbone = build_backbone(
             cfg.MODEL.DEPTH, cfg.MODEL.WIDTH_PER_GROUP, zero_init_residual=cfg.MODEL.ZERO_INIT_RESIDUAL
         )
+        if cfg.MODEL.INIT:
+            load_weights(self.backbone, cfg)
         width = 512 if cfg.MODEL.DEPTH in (18, 34) else 2048
         self.head = build_head(width, cfg.MODEL.HEAD_HIDDEN, cfg.MODEL.HEAD_OUTPUT, cfg.MODEL.HEAD_NORM)
 
@@ -38,6 +43,24 @@ def build_backbone(depth: int, width_per_group: int = 64, zero_init_residual: bo
     backbone = build(weights=None, width_per_group=width_per_group, zero_init_residual=zero_init_residual)
     backbone.fc = nn.Identity()
     return backbone
+
+
+def load_weights(backbone: nn.Module, cfg: CfgNode) -> None:
+    """Start ``backbone`` from the file MODEL.INIT, all of it.
+
+    Raises:
+        InputError: the file is not one that ``clsa-convert`` writes, or of another architecture.
+    """
+    weights = read_backbone(cfg.MODEL.INIT)
+    wanted = (cfg.MODEL.DEPTH, cfg.MODEL.WIDTH_PER_GROUP)
+    if (weights.depth, weights.width_per_group) != wanted:
+        raise InputError(
+            f"MODEL.INIT {cfg.MODEL.INIT} holds a ResNet-{weights.depth} of width {weights.width_per_group}, the "
+            f"config builds a ResNet-{wanted[0]} of width {wanted[1]}. Set MODEL.DEPTH and MODEL.WIDTH_PER_GROUP to "
+            "those of the file, or give another one."
+        )
+    counters = {name: value for name, value in backbone.state_dict().items() if name.endswith("num_batches_tracked")}
+    backbone.load_state_dict({**weights.state, **counters})
 
 
 def build_head(width: int, hidden: int, output: int, norm: str) -> nn.Sequential:

@@ -5,11 +5,13 @@ import copy
 import pytest
 import torch
 
+from clsa.configs.command import InputError
 from clsa.pretrain.bank import Bank
 from clsa.pretrain.config import get_cfg
 from clsa.pretrain.distributed import Process
 from clsa.pretrain.losses import Temperatures, query_losses
 from clsa.pretrain.methods import MomentumContrast
+from clsa.pretrain.networks import build_backbone
 
 ALONE = Process(0, 1, torch.device("cpu"))
 
@@ -157,3 +159,19 @@ def test_bn_statistics_of_weak_views_only():
         running[kind, bool(strong_views)] = method.query.backbone.bn1.running_mean.clone()
     assert torch.equal(running["weak_views", True], running["all_views", False])
     assert not torch.equal(running["all_views", True], running["all_views", False])
+
+
+def test_the_backbone_starts_from_a_file_and_the_head_from_the_seed(tmp_path):
+    from clsa.convert.backbone_file import write_backbone
+
+    torch.manual_seed(7)
+    weights = {k: v for k, v in build_backbone(18).state_dict().items() if not k.endswith("num_batches_tracked")}
+    write_backbone(tmp_path / "start.pth", weights, "torchvision", {})
+    method, bare = small_method(MODEL__INIT=str(tmp_path / "start.pth")), small_method()
+    for name, value in weights.items():
+        assert torch.equal(method.query.backbone.state_dict()[name], value)
+        assert torch.equal(method.key.backbone.state_dict()[name], value)
+    for ours, seeded in zip(method.query.head.parameters(), bare.query.head.parameters(), strict=True):
+        assert torch.equal(ours, seeded)
+    with pytest.raises(InputError, match="holds a ResNet-18 of width 64, the config builds a ResNet-34"):
+        small_method(MODEL__INIT=str(tmp_path / "start.pth"), MODEL__DEPTH=34)
