@@ -9,12 +9,16 @@ from collections.abc import Sequence
 
 from clsa.configs.command import command
 
-from .commands import extract, linear, score, svm
+from .commands import extract, imagenet, knn, linear, logistic, lowshot, score, svm
 
 COMMANDS = {
     "extract": extract,
     "svm": svm,
     "linear": linear,
+    "lowshot": lowshot,
+    "logistic": logistic,
+    "imagenet": imagenet,
+    "knn": knn,
     "score": score,
 }
 
