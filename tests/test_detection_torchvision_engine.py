@@ -92,7 +92,9 @@ def test_a_voc_run_leaves_what_it_should(small, tmp_path, mini_root):
     assert path == tmp_path / "out" / "result.json"
     assert (result["stage"], result["protocol"], result["engine"]) == ("detection", "small-voc", "torchvision")
     assert result["metric_flavour"] == "VOC 11-point, IoU .50:.95"
-    assert set(result["values"]) == {"bbox/AP", "bbox/AP50", "bbox/AP75"}
+    form = {f"bbox_coco_form/{metric}" for metric in ("AP", "AP50", "AP75", "APs", "APm", "APl")}
+    assert set(result["values"]) == {"bbox/AP", "bbox/AP50", "bbox/AP75"} | form
+    assert result["details"]["flavours"]["bbox_coco_form"] == "COCO form of VOC, difficult ignored"
     assert len(result["per_class"]["bbox/AP"]) == 20
     assert result["weights"] == {"file": None, "sha256": None}
     assert result["seed"] == 7
