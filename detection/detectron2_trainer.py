@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from detectron2.data import MetadataCatalog
-from detectron2.engine import DefaultTrainer, default_setup
+from detectron2.engine import DefaultTrainer, HookBase, default_setup
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
@@ -28,9 +28,14 @@ from .detection_result import evaluated_dataset, weights_record, write_detection
 from .detector_checkpoint import last_checkpoint
 from .detectron2_evaluators import build_evaluator, read_evaluation
 from .load_weights import verify_loaded
+from .peak_memory import peak_memory_mib
 
 #: Buffers that detectron2's detectors of 2019 and 2020 saved; today they are made from the config.
 FORMER_BUFFERS = ("pixel_mean", "pixel_std", "anchor_generator.cell_anchors")
+
+
+#: Iterations between the lines that detectron2's writers write.
+WRITER_PERIOD = 20
 
 
 def run_in_each_process(cfg: CfgNode, protocol: str, args: argparse.Namespace) -> None:
@@ -127,6 +132,10 @@ class Trainer(DefaultTrainer):
         super().train()
         return self._last_eval_results
 
+    def build_hooks(self) -> list[HookBase]:
+        """detectron2's own, and the peak of the memory before its writers write."""
+        return [PeakMemory(self.cfg.MODEL.DEVICE.partition(":")[0]), *super().build_hooks()]
+
     def seconds(self) -> float:
         """Wall time of this run and of those that it resumes."""
         return self._seconds_before + time.perf_counter() - self._started
@@ -145,6 +154,24 @@ class Trainer(DefaultTrainer):
         super().load_state_dict(state_dict)
         self.origin = state_dict["origin"]
         self._seconds_before = state_dict["seconds"]
+
+
+class PeakMemory(HookBase):
+    """``peak_memory_mib`` of the main process into metrics.json and TensorBoard; on the CPU into the log, too.
+
+    detectron2 logs the memory of a GPU alone, and writes neither.
+    """
+
+    def __init__(self, device_type: str):
+        self._device_type = device_type
+
+    def after_step(self) -> None:
+        """Note the peak; log it as often as detectron2 logs its losses."""
+        done = self.trainer.iter + 1
+        peak = peak_memory_mib(self._device_type)
+        self.trainer.storage.put_scalar("peak_memory_mib", peak, smoothing_hint=False)
+        if self._device_type == "cpu" and (done % WRITER_PERIOD == 0 or done == self.trainer.max_iter):
+            logging.getLogger("clsa").info("iteration %d: memory %.0f MiB", done, peak)
 
 
 def load_detector(model: torch.nn.Module, path: Path) -> dict[str, Any]:

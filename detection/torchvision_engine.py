@@ -5,6 +5,7 @@ plans its order from them, and the samplers inside the model draw from a generat
 So a run that was stopped and resumed ends, on the CPU, with the very same checkpoint.
 """
 
+import datetime
 import itertools
 import logging
 import math
@@ -19,6 +20,7 @@ from fvcore.common.config import CfgNode
 from fvcore.nn.precise_bn import get_bn_modules, update_bn_stats
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from clsa.configs.command import InputError
 from clsa.configs.run_files import plain, sha256_of_file, start_log, write_config
@@ -33,6 +35,7 @@ from .implemented import refuse_unsupported
 from .load_weights import load_backbone
 from .loader import training_batches
 from .metrics_log import MetricsLog, Window
+from .peak_memory import peak_memory_mib
 from .rcnn import build_model
 from .resume_check import require_same_config
 from .solver import build_optimizer, build_schedule, set_learning_rate
@@ -85,7 +88,8 @@ def run(cfg: CfgNode, protocol: str, resume: bool = False, eval_only: bool = Fal
         return state["seconds"] + time.perf_counter() - started
 
     if not eval_only:
-        train(cfg, model, state, device, seconds)
+        with logging_redirect_tqdm([logger]):  # a line of the log does not cut the bar in two
+            train(cfg, model, state, device, seconds)
     evaluation = evaluate_detector(cfg, model)
     if is_main:
         write_detection_result(
@@ -195,6 +199,7 @@ def train(
     metrics = MetricsLog(cfg.OUTPUT_DIR, start) if rank == 0 else None
     bar = tqdm(total=end, initial=start, desc="train", unit="it", disable=rank != 0, mininterval=1.0)
 
+    logger = logging.getLogger("clsa")
     model.train()
     for iteration in range(start, end):
         before = time.perf_counter()
@@ -219,9 +224,12 @@ def train(
         bar.update()
         if done % log_period == 0 or done == end:
             numbers = window.mean_over_processes()
+            peaks = processes.gather(peak_memory_mib(device.type))
             if metrics is not None:
-                metrics.write(iteration, {**numbers, "lr": lr, "eta_seconds": numbers["time"] * (end - done)})
-                bar.set_postfix(loss=f"{numbers['total_loss']:.3f}", lr=f"{lr:.2g}")
+                numbers |= {"lr": lr, "eta_seconds": numbers["time"] * (end - done), "peak_memory_mib": max(peaks)}
+                metrics.write(iteration, numbers)
+                bar.set_postfix(loss=f"{numbers['total_loss']:.3f}", lr=f"{lr:.2g}", memory=f"{max(peaks):.0f}M")
+                logger.info(log_line(done, end, numbers))
         evaluates = cfg.TEST.EVAL_PERIOD > 0 and done % cfg.TEST.EVAL_PERIOD == 0 and done < end
         if cfg.TEST.PRECISE_BN.ENABLED and (evaluates or done == end):
             estimate_bn_statistics(cfg, model, records, seed)
@@ -242,6 +250,16 @@ def train(
     bar.close()
     if metrics is not None:
         metrics.close()
+
+
+def log_line(done: int, end: int, numbers: dict[str, float]) -> str:
+    """``"iteration 40/120  eta 0:01:20  total_loss 1.2346  ..."``: ``memory`` is the largest of any process so far."""
+    eta = datetime.timedelta(seconds=round(numbers["eta_seconds"]))
+    losses = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items() if "loss" in name)
+    return (
+        f"iteration {done}/{end}  eta {eta}  {losses}  lr {numbers['lr']:.3g}  {numbers['time']:.3f} s/iteration  "
+        f"data {numbers['data_time']:.3f} s  memory {numbers['peak_memory_mib']:.0f} MiB"
+    )
 
 
 def seed_iteration(seed: int, iteration: int, rank: int) -> None:

@@ -43,13 +43,17 @@ examples:
   # what a config does otherwise than the nearest named protocol; exit code 0 if nothing, 3 if something
   clsa-detect --explain my_config.yaml MODEL.RESNETS.NORM BN
 
-  # five trials, SEED 0 to 4 in output/voc/trial_0 and on; --resume skips the finished ones. Mean and deviation at the end
+  # five trials, SEED 0 to 4 in output/voc/trial_0 and on; mean and deviation at the end
   clsa-detect --engine torchvision --config-file configs/detection/voc_r50_c4_24k.yaml --num-gpus 8 --trials 5 \\
       MODEL.WEIGHTS output/backbone_torchvision.pth OUTPUT_DIR output/voc
 
   # three learning rates, all reported in a table and a picture; with --trials each of them so often
   clsa-detect --engine torchvision --config-file configs/detection/voc_r50_c4_24k.yaml --num-gpus 8 \\
       --sweep SOLVER.BASE_LR 0.02,0.05,0.1 MODEL.WEIGHTS output/backbone_torchvision.pth OUTPUT_DIR output/voc_lr
+
+  # detections beside ground truth, small objects framed; operations and parameters, without any data
+  clsa-detect --visualize output/voc --images 000001,000006
+  clsa-detect --engine torchvision --flops --input-size 800x1333 --config-file configs/detection/voc_r50_c4_24k.yaml
 
   # evaluate a finished run again
   clsa-detect --engine torchvision --config-file F.yaml --num-gpus 1 --eval-only \\
@@ -79,6 +83,12 @@ def detect(argv: Sequence[str] | None, default_engine: str | None) -> int:
     args = parser.parse_args(argv)
     if args.explain:
         return explain(engine_defaults(args.engine), args.explain, args.opts, args.protocol, args.json)
+    if args.visualize:
+        from clsa.detection.visualize import visualize
+
+        ids = args.images.split(",") if args.images else None
+        print(*visualize(Path(args.visualize), ids, args.count, args.min_score), sep="\n")
+        return 0
     args.engine = args.engine or default_engine
     missing = [f"--{name}" for name in ("config-file", "engine") if getattr(args, name.replace("-", "_")) is None]
     if missing:
@@ -88,6 +98,9 @@ def detect(argv: Sequence[str] | None, default_engine: str | None) -> int:
         scaled = auto_scale(engine_defaults(args.engine), args.config_file, args.opts)
         print(scaling_table(scaled), flush=True)
         args.opts = as_overrides(scaled) + args.opts
+    if args.flops:
+        report_flops_of(args)
+        return 0
     if args.sweep:
         from clsa.detection.sweep import run_sweep
 
@@ -109,6 +122,18 @@ def run_once(args: argparse.Namespace) -> None:
         run(args)
     else:
         run_torchvision(args)
+
+
+def report_flops_of(args: argparse.Namespace) -> None:
+    """``--flops``: of the engine's own model."""
+    from clsa.detection.flops import report_flops
+
+    cfg = load_config(engine_defaults(args.engine), args.config_file, args.opts)
+    if args.engine == "detectron2":
+        from detectron2.modeling import build_model
+    else:
+        from clsa.detection.rcnn import build_model
+    report_flops(args, cfg, build_model)
 
 
 def engine_defaults(engine: str | None) -> CfgNode:
@@ -167,6 +192,27 @@ def argument_parser() -> argparse.ArgumentParser:
         nargs=2,
         metavar=("KEY", "V1,V2,..."),
         help="run each value of a key in a folder of its own; all of them into OUTPUT_DIR/sweep.json and sweep.png",
+    )
+    parser.add_argument(
+        "--visualize",
+        metavar="RUN",
+        help="draw the detections of the finished run in this OUTPUT_DIR beside the ground truth, into RUN/visualized",
+    )
+    parser.add_argument("--images", metavar="ID,ID", help="with --visualize: these images")
+    parser.add_argument(
+        "--count", type=int, metavar="N", help="with --visualize: the N (8) with the most small objects"
+    )
+    parser.add_argument(
+        "--min-score",
+        type=float,
+        metavar="S",
+        help="with --visualize: detections from this score on; without, as many of the best as there are objects",
+    )
+    parser.add_argument(
+        "--flops", action="store_true", help="count the operations and parameters of the detector, part by part"
+    )
+    parser.add_argument(
+        "--input-size", metavar="HxW", help="with --flops: noise of this size, without data; else the first test image"
     )
     parser.add_argument("--num-machines", type=int, default=1, metavar="N", help="detectron2 only")
     parser.add_argument("--machine-rank", type=int, default=0, metavar="K", help="detectron2 only")
