@@ -9,7 +9,7 @@ conv1 is taken behind its BatchNorm and ReLU, and before the max pool; res2 to r
 ==========  ======================  =========================  ====================
 layer       kernel, stride, pad     ResNet-50 at 224 px        ResNet-18 at 224 px
 ==========  ======================  =========================  ====================
-conv1       10, 4, 4                64 x 12 x 12 = 9216        64 x 12 x 12 = 9216
+conv1       10, 10, 4               64 x 12 x 12 = 9216        64 x 12 x 12 = 9216
 res2        16, 8, 0                256 x 6 x 6 = 9216         64 x 6 x 6 = 2304
 res3        13, 5, 0                512 x 4 x 4 = 8192         128 x 4 x 4 = 2048
 res4        8, 3, 0                 1024 x 3 x 3 = 9216        256 x 3 x 3 = 2304
@@ -29,7 +29,7 @@ from torch.nn.functional import avg_pool2d
 from clsa.configs.command import InputError
 
 #: Layer -> kernel, stride, padding of its average pool; zeros that are padded count, as in ``torch.nn.AvgPool2d``.
-POOLS = {"conv1": (10, 4, 4), "res2": (16, 8, 0), "res3": (13, 5, 0), "res4": (8, 3, 0), "res5": (6, 1, 0)}
+POOLS = {"conv1": (10, 10, 4), "res2": (16, 8, 0), "res3": (13, 5, 0), "res4": (8, 3, 0), "res5": (6, 1, 0)}
 LAYERS = (*POOLS, "avgpool")
 
 

@@ -77,7 +77,9 @@ def run_probe(
     )
     prefix = data_prefix(layout_of(data, cfg.DATA), train.classes)
 
-    def outcome_of(layer: str, scores: np.ndarray, record: dict[str, Any], details: dict[str, Any]) -> Outcome:
+    def outcome_of(
+        layer: str, scores: np.ndarray, record: dict[str, Any], details: dict[str, Any], began: float
+    ) -> Outcome:
         return Outcome(
             protocol=protocol_id(probe, cfg, layer, prefix),
             engine=probe.engine(cfg),
@@ -86,23 +88,25 @@ def run_probe(
             test=test,
             weights=record,
             details={"difficult": "absent in training, left out of their class in test", **details},
-            wall_seconds=time.perf_counter() - started,
+            wall_seconds=time.perf_counter() - began,
         )
 
     outcomes = {}
     if cfg.FEATURES.KIND == "chance":
-        outcomes["chance"] = outcome_of("chance", *draw_by_chance(cfg, test))
+        outcomes["chance"] = outcome_of("chance", *draw_by_chance(cfg, test), started)
     else:
         features = load_features(cfg.FEATURES, weights, (train, test), cfg.SEED, cache)
         log_features(log, features)
+        shared = time.perf_counter() - started  # by all layers
         for layer, matrices in features.matrices.items():
+            began = time.perf_counter() - shared
             scores, details = probe.fit(cfg, *matrices, train)
             details = features.details | {"layer": layer, **features.details["layers"][layer]} | details
-            outcomes[layer] = outcome_of(layer, scores, features.weights, details)
+            outcomes[layer] = outcome_of(layer, scores, features.weights, details, began)
 
     best = next(iter(outcomes.values()))
     if len(outcomes) > 1:
-        best = best_layer(outcomes, probe.selects_layer)
+        best = replace(best_layer(outcomes, probe.selects_layer), wall_seconds=time.perf_counter() - started)
     for layer, outcome in outcomes.items():
         if len(outcomes) > 1:
             write_outcome(Path(output) / layer, data, cfg, outcome)
