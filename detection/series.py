@@ -22,7 +22,6 @@ from clsa.configs.loading import load_config
 from clsa.configs.run_files import read_result
 
 from .config import get_cfg
-from .resume_check import require_same_config
 
 
 @dataclass(frozen=True)
@@ -93,6 +92,8 @@ def is_finished(run: Run, args: argparse.Namespace) -> bool:
     Raises:
         InputError: it holds that of another config (with the differences) or of the other engine.
     """
+    from .resume_check import require_same_config  # with it comes PyTorch, which only the runs need
+
     path = run.folder / "result.json"
     if not path.is_file():
         return False

@@ -84,7 +84,8 @@ def split_values(text: str) -> list[str]:
 
 def folder_name(key: str, value: str) -> str:
     """``base_lr_0.02`` of ``SOLVER.BASE_LR`` and ``0.02``."""
-    return re.sub(r"[^\w.+-]+", "_", f"{key.rpartition('.')[2].lower()}_{value}")
+    words = re.sub(r"[^\w.+-]+", "_", value).strip("_")
+    return f"{key.rpartition('.')[2].lower()}_{words}"
 
 
 def sweep_record(key: str, swept: Sequence[Swept]) -> dict[str, Any]:
