@@ -454,3 +454,42 @@ class TestWithoutDetectron2:
             require_detectron2()
         for name in ("detectron2", "detectron2.config"):
             sys.modules.pop(name, None)
+
+
+@needs_detectron2
+def test_a_trial_bears_its_number_and_the_peak_of_the_memory_is_written(mini_root, folder):
+    output = folder / "trials"
+    words = ("--trials", "1", "MODEL.WEIGHTS", "", "SOLVER.MAX_ITER", "1", "SOLVER.STEPS", "()", *VOC_C4)
+    script = [sys.executable, str(ROOT / "detection" / "train_net.py"), "--num-gpus", "0"]
+    done = subprocess.run(
+        [*script, "--config-file", str(folder / "voc.yaml"), *words, "OUTPUT_DIR", str(output)],
+        env={**os.environ, "DETECTRON2_DATASETS": str(mini_root), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    result = read_result(output / "trial_0" / "result.json")
+    assert (result["seed"], result["trial"], result["engine"]) == (0, 0, "detectron2")
+    assert json.loads((output / "trials.json").read_text())["mean"]["bbox/AP"] == result["values"]["bbox/AP"]
+    assert json.loads((output / "trial_0" / "metrics.json").read_text().splitlines()[0])["peak_memory_mib"] > 100
+    log = (output / "trial_0" / "log.txt").read_text()
+    assert "iteration 1: memory" in log
+
+
+@needs_detectron2
+def test_several_machines_are_detectron2s_own_launch(mini_root, folder, monkeypatch):
+    """It asserts that there are GPUs, so only what it is given can be looked at here: its place and its address."""
+    import detectron2.engine
+
+    given = []
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(mini_root))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(detectron2.engine, "launch", lambda *words, **named: given.append((words, named)))
+    machine = {"num_gpus": 2, "num_machines": 2, "machine_rank": 1, "dist_url": "tcp://first:29500", "trial": 3}
+    run(arguments(folder / "voc.yaml", "SOLVER.IMS_PER_BATCH", "8", "OUTPUT_DIR", str(folder / "machines"), **machine))
+    ((function, gpus), named) = given[0]
+    assert (function.__name__, gpus) == ("run_in_each_process", 2)
+    assert {key: named[key] for key in ("num_machines", "machine_rank", "dist_url")} == {
+        key: machine[key] for key in ("num_machines", "machine_rank", "dist_url")
+    }
+    assert named["args"][2].trial == 3
