@@ -1,11 +1,15 @@
 """The exact SVM solver against LinearSVC, and against certificates computed anew, on problems made to break it."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import average_precision_score
+from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import LinearSVC
 
 from clsa.classification.exact_svm import dual, primal
@@ -103,6 +107,80 @@ def test_primal_and_dual_meet_at_the_same_minimum(voc_like, dtype: torch.dtype) 
     start = torch.zeros(4, 400, dtype=torch.float64)
     by_dual, _ = dual.minimise(problems, start, problems.images.gram(dtype), 1e-5)
     torch.testing.assert_close(by_primal, by_dual @ x.double(), rtol=0, atol=5e-5)
+
+
+def objectives(features: np.ndarray, labels: np.ndarray, costs: tuple[float, ...], weights: np.ndarray) -> np.ndarray:
+    """(K,) values of what is minimised, for weights (D, K), with positives weighted twice."""
+    loss = np.where(labels == 1, 2, 1) * np.maximum(0, 1 - labels * (with_ones(features) @ weights)) ** 2
+    return (weights**2).sum(axis=0) / 2 + costs * loss.sum(axis=0)
+
+
+@pytest.mark.parametrize("trouble", ["separable", "one positive a fold", "constant column", "duplicated", "n < d"])
+@pytest.mark.parametrize("cost", [1e-7, 1.0, 1e3])
+def test_objective_is_never_above_liblinears(voc_like, trouble: str, cost: float) -> None:
+    features, labels = voc_like[0][:90].copy(), voc_like[1][:90, :1].copy()
+    if trouble == "separable":
+        features[:, 0] = labels[:, 0]
+    elif trouble == "one positive a fold":
+        labels[:] = -1
+        labels[::30] = 1
+    elif trouble == "constant column":
+        features[:, 7:] = 0.5
+    elif trouble == "duplicated":
+        features[45:], labels[45:] = features[:45], labels[:45]
+    else:
+        features = np.concatenate([features, features[:, ::-1] ** 2], axis=1)
+    fit = fit_path(features, labels, stratified_folds(labels), (cost,))
+    assert not fit.uncertified
+    machine = LinearSVC(C=cost, dual=False, class_weight={1: 2, -1: 1}, tol=1e-8, max_iter=10_000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        machine.fit(features, labels[:, 0])
+    reference = np.append(machine.coef_[0], machine.intercept_)[:, None]
+    ours, theirs = (objectives(features, labels, (cost,), w)[0] for w in (fit.weights, reference))
+    assert ours <= theirs * (1 + 1e-6)
+
+
+def test_warm_starts_keep_the_active_images(voc_like) -> None:
+    """From the last cost's active images few rounds lead on; from those of the best multiple of its w, a dozen did."""
+    train, labels, _ = voc_like
+    fit = fit_path(train, labels, stratified_folds(labels), (10.0, 100.0, 1000.0))
+    assert fit.work["factorisations"] <= 5 * fit.fits
+
+
+def test_wide_float32_features_keep_a_float32_gram_matrix(voc_like) -> None:
+    """Twice as fast and half the memory; the rotated features that stand for them are float64."""
+    train, labels, _ = voc_like
+    wide = torch.as_tensor(np.tile(train[:50], 2), dtype=torch.float32)
+    minimiser = Minimiser(Images(wide, bias=True), TOLERANCE)
+    assert minimiser.images.matrix.dtype == torch.float64
+    target = torch.as_tensor(labels[:50].T).double()
+    for cost, dtype in ((10.0, torch.float32), (1e6, torch.float64)):
+        solved = minimiser.solve(minimiser.problems(target, torch.full_like(target, cost)))
+        assert minimiser.gram.dtype == dtype
+        assert float(solved.certificate.max()) <= TOLERANCE
+
+
+def test_every_tensor_is_made_on_the_device_that_was_asked_for(voc_like) -> None:
+    """PyTorch's default device set to one that holds no numbers: what forgets to name its device fails here."""
+    train, labels, _ = voc_like
+    wide = np.concatenate([train[:90], train[90:180], train[180:270]], axis=1)
+    for features in (train[:90], wide):
+        arguments = features, labels[:90], stratified_folds(labels[:90]), (0.01, 10.0)
+        expected = fit_path(*arguments, device="cpu")
+        with torch.device("meta"):
+            found = fit_path(*arguments, device="cpu")
+        np.testing.assert_array_equal(found.weights, expected.weights)
+
+
+def test_folds_are_scikit_learns() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(50):
+        targets = np.where(rng.random((int(rng.integers(12, 40)), 1)) < 0.4, 1, -1)
+        targets[rng.permutation(12)[:6], 0] = [1, 1, 1, -1, -1, -1]
+        got = stratified_folds(targets)[:, 0]
+        for fold, (_, held) in enumerate(StratifiedKFold(3, shuffle=False).split(targets, targets[:, 0])):
+            np.testing.assert_array_equal(np.flatnonzero(got == fold), held)
 
 
 def test_same_bits_every_time(voc_like) -> None:

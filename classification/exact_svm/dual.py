@@ -26,15 +26,15 @@ _ROUNDS = 40
 _STALLED = 1e-6  # a step this short: float32 did not give a direction of descent, from here on float64 does
 
 
-def gram_dtype(problems: Problems) -> torch.dtype:
-    """The features' own, or float64 where float32's error would disturb the equation's diagonal, 1 / (2 s).
+def gram_dtype(problems: Problems, features: torch.dtype) -> torch.dtype:
+    """The features', or float64 where float32's error would disturb the equation's diagonal, 1 / (2 s).
 
     Rounding disturbs K's eigenvalues by about eps max |x|^2 sqrt(N).
     """
     images = problems.images
     disturbance = torch.finfo(torch.float32).eps * problems.longest**2 * len(images) ** 0.5
     heaviest = float(problems.weight.max())
-    return torch.float64 if 2 * heaviest * disturbance > 0.02 else images.matrix.dtype
+    return torch.float64 if 2 * heaviest * disturbance > 0.1 else features
 
 
 def minimise(problems: Problems, start: Tensor, gram: Tensor, tolerance: float) -> tuple[Tensor, dict[str, int]]:
@@ -88,8 +88,7 @@ def _correction(
         x = images.rows(inside).dense(torch.float64)
         matrix, among_left = x @ x.T, x @ images.rows(left).dense(torch.float64).T
     else:
-        rows = gram.index_select(0, inside)
-        matrix, among_left = rows.index_select(1, inside), rows.index_select(1, left).double()
+        matrix, among_left = gram[inside[:, None], inside], gram[inside[:, None], left].double()
     ridge = 0.5 / weight[inside]
     right = -ridge * excess[inside] + among_left @ b[left]
     if torch.finfo(torch.float32).eps * float(matrix.diagonal().sum() / ridge.min()) > 0.05:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 _ROWS = 128  # that are widened to float64 at a time: they stay in the cache
-_BLOCK = 1024  # rows of the Gram matrix at a time
+_BLOCK = 256  # rows of the Gram matrix at a time
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ N images, D features, P problems; shapes as in :mod:`.problem`
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from .problem import Problems
 from .reduction import reduced
 
 _HEADROOM = 0.7  # of the tolerance, for a solver whose own arithmetic is float32; the certificate is float64
+_KEPT = 0.9  # of the active images, for a multiple of a start to be taken in its place
 
 
 @dataclass(frozen=True)
@@ -53,23 +53,22 @@ class Minimiser:
         self.tolerance = tolerance
         self.longest = images.longest()
         self.gram: Tensor | None = None
+        self.preconditioner: Preconditioner | None = None
         if images.dimensions > len(images):
             gram = images.gram(torch.float64)
             self.gram = gram.to(images.matrix.dtype, copy=True)
             rotated = reduced(gram)
             self.images = images if rotated is None else rotated
         self.work: dict[str, int] = {"newton_steps": 0, "cg_iterations": 0, "newton_rounds": 0, "factorisations": 0}
-        # A factorisation of this size takes as long as some ten iterations of conjugate gradients, a Newton step's.
-        self.few_images = max(256, round((120 * len(images) * self.images.dimensions) ** (1 / 3)))
+        # A factorisation of this size takes as long as some dozen iterations of conjugate gradients, a Newton step's.
+        self.few_images = max(256, round((150 * len(images) * self.images.dimensions) ** (1 / 3)))
 
-    @cached_property
     def primal_features(self) -> Tensor:
-        """As precise as they came: float32 suffices for conjugate gradients, and is twice as fast."""
-        return self.images.dense(self.given.matrix.dtype)
+        """As precise as they came: float32 suffices for conjugate gradients, and is twice as fast.
 
-    @cached_property
-    def preconditioner(self) -> Preconditioner:
-        return Preconditioner(self.primal_features)
+        Made anew for each cost, which takes milliseconds: they are memory that the dual can do without.
+        """
+        return self.images.dense(self.given.matrix.dtype)
 
     def problems(self, target: Tensor, weight: Tensor) -> Problems:
         """Of (P, N) targets, 1 or -1, and weights, both float64."""
@@ -83,9 +82,11 @@ class Minimiser:
         if not bool(few.all()):
             many = ~few
             part = problems.select(many)
-            w, work = primal.minimise(
-                part, self.primal_features, start.w[many], self.preconditioner, _HEADROOM * self.tolerance
-            )
+            features = self.primal_features()
+            self.preconditioner = self.preconditioner or Preconditioner(features)
+            tolerance = _HEADROOM * self.tolerance
+            w, work = primal.minimise(part, features, start.w[many], self.preconditioner, tolerance)
+            del features
             z, certificate = part.certify(w)
             _place(solved, many, Solutions(w, z, part.coefficients(z), certificate))
             self._count(work)
@@ -105,21 +106,22 @@ class Minimiser:
         if self.images is self.given:
             return solved.w, solved.certificate
         given = Problems(self.given, problems.target, problems.weight, self.longest)
-        b = solved.b.clone()
-        w = self.given.combination(b)
+        # w on the rows of L is L' c: then X' c has its scores and its gradient. b is a step further, and off by more.
+        c = torch.linalg.solve_triangular(self.images.matrix.mT, solved.w.mT, upper=True).mT
+        w = self.given.combination(c)
         certificate = given.certify(w)[1]
         off = certificate > self.tolerance  # rarely: where the reduction's jitter shows
         if bool(off.any()):
             part = given.select(off)
-            b[off], work = dual.minimise(part, b[off], self._gram_for(part), self.tolerance)
-            w = self.given.combination(b)
-            certificate = given.certify(w)[1]
+            b, work = dual.minimise(part, solved.b[off], self._gram_for(part), self.tolerance)
+            w[off] = self.given.combination(b)
+            certificate[off] = part.certify(w[off])[1]
             self._count(work)
         return w, certificate
 
     def _gram_for(self, problems: Problems) -> Tensor:
         """K of the images as given, computed when it is first needed, and again where float64 first is."""
-        dtype = dual.gram_dtype(problems)
+        dtype = dual.gram_dtype(problems, self.given.matrix.dtype)
         if self.gram is None or (dtype == torch.float64 and self.gram.dtype != dtype):
             self.gram = None  # its memory, before the other's is taken
             self.gram = self.given.gram(dtype)
@@ -137,11 +139,17 @@ def _nothing(problems: Problems) -> Solutions:
 
 
 def _scaled(problems: Problems, start: Solutions) -> Solutions:
-    """The best multiple of each start. While all images are active, w grows in proportion to the cost."""
+    """The best multiple of each start, unless it would leave most images without loss.
+
+    While all images are active, w grows in proportion to the cost, and its multiple is the next minimum nearly. Later
+    it is not: the multiple then is a better value, but its active images are a fraction of the minimum's, and come back
+    over many rounds; those of the start as it is are the minimum's and a few more.
+    """
     size = (start.w * start.w).sum(1)
     ones = torch.ones_like(start.z)
     t = best_step(torch.zeros_like(size), size, ones, problems.target * start.z, problems.weight)
-    t = torch.where(size > 0, t, 1.0)
+    remaining = problems.active(t[:, None] * start.z).sum(1)
+    t = torch.where((size > 0) & (remaining >= _KEPT * problems.active(start.z).sum(1)), t, 1.0)
     factor = t[:, None]
     return Solutions(factor * start.w, factor * start.z, factor * start.b, start.certificate)
 

@@ -22,12 +22,12 @@ class Preconditioner:
         rank = min(rank, dimensions)
         width = min(rank + _OVERSAMPLING, dimensions)
         draw = torch.Generator().manual_seed(0)  # on the CPU: the same numbers whatever the device
-        random = torch.randn(len(features), width, generator=draw, dtype=torch.float64).to(features)
+        random = torch.randn(len(features), width, generator=draw, dtype=torch.float64, device="cpu").to(features)
         basis = torch.linalg.qr(features.T @ random)[0]  # D x width
         projected = features @ basis
         values, vectors = torch.linalg.eigh((projected.T @ projected).double())
         leading = values.flip(0)[:rank].clamp_min(0)
-        total = (features * features).sum().double()
+        total = features.norm().double() ** 2
         self.eigenvalues = leading.to(features.dtype)  # k
         self.vectors = basis @ vectors.flip(1)[:, :rank].to(features.dtype)  # D x k
         self.others = float(((total - leading.sum()) / max(dimensions - rank, 1)).clamp_min(0))

@@ -22,5 +22,6 @@ def reduced(gram: Tensor) -> Images | None:
     diagonal = gram.diagonal()
     diagonal.add_(_JITTER * diagonal.max())
     failed = torch.empty((), dtype=torch.int32, device=gram.device)
-    torch.linalg.cholesky_ex(gram, out=(gram, failed))
-    return None if bool(failed) else Images(gram, bias=False)
+    factor = gram.mT  # in the order of LAPACK, which then needs no copy
+    torch.linalg.cholesky_ex(factor, out=(factor, failed))
+    return None if bool(failed) else Images(factor, bias=False)
