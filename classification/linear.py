@@ -47,7 +47,7 @@ def train_and_score(
     """
     check_settings(cfg)
     generator = torch.Generator().manual_seed(seed)
-    features = torch.as_tensor(train_features, dtype=torch.float32, device=device)  # N x D
+    features = torch.tensor(train_features, dtype=torch.float32, device=device)  # N x D
     targets = torch.as_tensor(train_labels == 1, dtype=torch.float32, device=device)  # N x K
     images, classes = targets.shape
 
@@ -75,7 +75,7 @@ def train_and_score(
             )
 
     with torch.no_grad():
-        logits = layer(torch.as_tensor(test_features, dtype=torch.float32, device=device))  # N_test x K
+        logits = layer(torch.tensor(test_features, dtype=torch.float32, device=device))  # N_test x K
     return logits.double().cpu().numpy(), losses
 
 

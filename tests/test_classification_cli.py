@@ -136,6 +136,68 @@ def test_classes_without_a_positive_test_image_are_named(
     assert "no positive test image, left out of the means: sofa" in capsys.readouterr().out
 
 
+LAYERS = ("conv1", "res2", "avgpool")
+
+
+@pytest.fixture(scope="module")
+def layers_run(mini_root: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Output folder of SVMs on three layers, whose features `extract` has left in the cache."""
+    folder = tmp_path_factory.mktemp("layers")
+    shared = ["--weights", str(weights), "--data", str(mini_root / "VOC2007"), "--cache", str(folder / "cache")]
+    small = [*SMALL_SVM, "FEATURES.SIZE", "64", "FEATURES.RESIZE", "64", "SVM.SOLVER", "exact"]
+    assert main(["extract", *shared, "--layer", *LAYERS, *small]) == 0
+    assert main(["svm", *shared, "--output", str(folder / "svm"), "--layer", *LAYERS, *small]) == 0
+    return folder / "svm"
+
+
+def test_all_layers_in_one_call(layers_run: Path) -> None:
+    best = read_result(layers_run / "result.json")
+    by_layer = {layer: read_result(layers_run / layer / "result.json") for layer in LAYERS}
+    assert best["details"]["images_computed"] == 0  # everything was in the cache
+    for layer, result in by_layer.items():
+        name = {"avgpool": ""}.get(layer, f"-{layer}")
+        assert result["protocol"] == f"voc07-svm-mini5-exact{name}-square-64of64"
+        assert result["details"]["layer"] == layer
+        own = result["details"]["cross_validated_ap"]
+        assert result["details"]["cross_validated_map"] == pytest.approx(np.mean(list(own.values())), abs=1e-3)
+        assert set(own) == set(result["details"]["best_cost"]) == set(result["per_class"]["mAP envelope"])
+        figures = best["details"]["figures_by_layer"][layer]
+        assert {key: figures[key] for key in result["values"]} == result["values"]
+    dimensions = {layer: result["details"]["dimensions"] for layer, result in by_layer.items()}
+    assert dimensions == {"conv1": 64 * 4 * 4, "res2": 64, "avgpool": 512}
+
+
+def test_the_best_layer_is_not_chosen_on_the_test_images(layers_run: Path) -> None:
+    best = read_result(layers_run / "result.json")
+    by_layer = {layer: read_result(layers_run / layer / "result.json") for layer in LAYERS}
+    chosen = max(LAYERS, key=lambda layer: by_layer[layer]["details"]["cross_validated_map"])
+    assert best["details"]["best_layer"] == chosen
+    assert best["details"]["best_layer_by"] == "cross_validated_map"
+    on_test = max(LAYERS, key=lambda layer: by_layer[layer]["values"]["mAP envelope"])
+    assert best["details"]["best_layer_on_test"] == on_test
+    assert best["values"] == by_layer[chosen]["values"]
+    assert best["protocol"] == by_layer[chosen]["protocol"] + "-best-of-conv1+res2+avgpool"
+    with np.load(layers_run / "scores.npz") as best_scores, np.load(layers_run / chosen / "scores.npz") as scores:
+        np.testing.assert_array_equal(best_scores["scores"], scores["scores"])
+
+
+def test_an_image_folder_is_no_voc_figure(mini_root: Path, tmp_path: Path) -> None:
+    splits = ["DATA.TRAIN_SPLIT", "val", "DATA.TEST_SPLIT", "train"]
+    arguments = [
+        "svm",
+        "--data",
+        str(mini_root / "imagenet"),
+        "--output",
+        str(tmp_path / "out"),
+        "--features",
+        "chance",
+    ]
+    assert main([*arguments, *splits]) == 0
+    result = read_result(tmp_path / "out" / "result.json")
+    assert result["protocol"] == "imagefolder-svm-fair26-val-train"
+    assert result["dataset"]["name"] == "imagenet val -> train"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -147,6 +209,8 @@ def test_classes_without_a_positive_test_image_are_named(
             ["--features", "hog", "SVM.SOLVER", "ours"],
             "SVM.SOLVER 'ours' is unknown. Give one of exact, sklearn, sklearn-primal",
         ),
+        (["--features", "hog", "--layer", "res4", "res5"], "features hog: one layer only, got res4, res5"),
+        (["--features", "hog", "--layer", "res6", "SVM.GRID", "mini5"], "'res6' is none of them"),
         (["--features", "chance", "FEATURES.SIZES", "96"], "unknown config key 'FEATURES.SIZES'.*Did you mean"),
         (["FEATURES.KIND", "sift"], "features 'sift' are unknown. Give one of backbone"),
         (["--features", "chance", "DATA.TEST_SPLIT", "trainval"], "are in both trainval and trainval"),
@@ -201,6 +265,8 @@ def test_every_departure_shows_in_the_protocol() -> None:
         "voc07-svm-fair26-exact": ["SVM.SOLVER", "exact"],
         "voc07-svm-fair26-exact0.001": ["SVM.SOLVER", "exact", "SVM.TOLERANCE", "1e-3"],
         "voc07-svm-fair26-center_crop-224of256": ["FEATURES.TRANSFORM", "center_crop"],
+        "voc07-svm-fair26-res4-half": ["FEATURES.LAYERS", "['res4']", "FEATURES.PRECISION", "half"],
+        "voc07-svm-fair26-bicubic": ["FEATURES.INTERPOLATION", "bicubic"],
         "voc07-svm-fair26-train-val": ["DATA.TRAIN_SPLIT", "train", "DATA.TEST_SPLIT", "val"],
     }
     for expected, overrides in changes.items():
