@@ -4,7 +4,7 @@
     python benchmarks/extract.py --images 512 --device cuda --workers 8
 
 VOC's images are JPEGs of about 500 x 375 pixels and 85 KB; as many bytes are made here from smoothed noise. On a CPU,
-decoding and the network run one after the other in one process, as `clsa-classify extract` does with FEATURES.WORKERS 0:
+decoding and the network run one after the other in one process, as in `clsa-classify extract` with FEATURES.WORKERS 0:
 their CPU times add up. On a GPU the images are decoded by worker processes, and the share is that of the time in which
 the GPU waited for them.
 """
