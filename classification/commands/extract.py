@@ -21,7 +21,7 @@ examples:
   # every layer of Pascal VOC 2007; then the SVMs on all of them
   clsa-classify extract --layer all --weights backbone_torchvision.pth --data DATASETS/VOC2007 --cache runs/features
   clsa-classify svm --layer all --weights backbone_torchvision.pth --data DATASETS/VOC2007 --output runs/svm
-  # half the time and space on a GPU, other values in the fourth digit: protocols get "-half"
+  # half the space and less time, other values: protocols get "-half"
   clsa-classify extract --weights backbone_torchvision.pth --data DATASETS/VOC2007 --cache runs/features \\
       FEATURES.PRECISION half FEATURES.TRANSFORM center_crop
   # the mean feature of ten crops; any folder with SPLIT/CLASS/IMAGE
