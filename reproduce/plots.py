@@ -91,6 +91,8 @@ def method_plots(tables: Sequence[Table]) -> list[Plot]:
     """The first column of each table as dots, one row a method, chance as a line."""
     plots = []
     for table in tables:
+        if all(row.values[0] is None for row in table.rows):  # AP_S of data without small objects
+            continue
         column = table.columns[0]
         title = table.subject
         caption = f"{column.protocol.name}, {column.flavour}, {column.protocol.engine}, {column.protocol.dataset}."
@@ -102,22 +104,27 @@ def method_plots(tables: Sequence[Table]) -> list[Plot]:
     return plots
 
 
+#: Tables whose columns include the three object sizes.
+BY_SIZE = ("coco_boxes", "coco_masks", "voc_coco_form")
+
+
 def size_plots(tables: Sequence[Table]) -> list[Plot]:
-    """AP of small, medium and large objects, one line a method; boxes and masks apart, one plot a protocol."""
+    """AP of small, medium and large objects, one line a method; boxes and masks apart, one plot a measure."""
     plots = []
     for table in tables:
-        protocols = dict.fromkeys(column.protocol for column in table.columns)
-        for i, protocol in enumerate(protocols if table.key in ("coco_boxes", "coco_masks") else ()):
+        measures = dict.fromkeys((column.protocol, column.flavour) for column in table.columns)
+        for i, (protocol, flavour) in enumerate(measures if table.key in BY_SIZE else ()):
             by_size = [
                 index
                 for size in ("AP_S", "AP_M", "AP_L")
                 for index, column in enumerate(table.columns)
-                if column.protocol == protocol and column.label.endswith(size)
+                if (column.protocol, column.flavour) == (protocol, flavour) and column.label.endswith(size)
             ]
             if len(by_size) < 3:
                 continue
-            title = table.subject.replace("AP", "AP by object size")
-            caption = f"{protocol.name}, COCO, {protocol.engine}, {protocol.dataset}. Areas below 32², to 96², above."
+            title = re.sub("AP(_S)?", "AP by object size", table.subject)
+            caption = f"{protocol.name}, {flavour}, {protocol.engine}, {protocol.dataset}. "
+            caption += "Areas below 32², to 96², above."
 
             def draw(
                 theme: Theme, table: Table = table, columns: Sequence[int] = by_size, title: str = title

@@ -17,10 +17,10 @@ CLASSIFICATION_FLAVOURS = {
     "per-image AP": "per-image AP",
 }
 
-#: value key of a detection result -> label; AP_S first where it is defined.
+#: value key of a detection result -> label.
 DETECTION_LABELS = {
     f"{prefix}/{key}": f"{word} {label}"
-    for prefix, word in (("bbox", "box"), ("segm", "mask"))
+    for prefix, word in (("bbox", "box"), ("segm", "mask"), ("bbox_coco_form", "box"))
     for key, label in (
         ("AP", "AP"),
         ("AP50", "AP50"),
@@ -31,6 +31,7 @@ DETECTION_LABELS = {
     )
 }
 SMALL = ("bbox/APs", "segm/APs")
+VOC_COCO_FORM = tuple(f"bbox_coco_form/{key}" for key in ("APs", "APm", "APl", "AP", "AP50", "AP75"))
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,10 @@ class Table:
 
 _SMALL = "The small objects of COCO, boxes and masks of a detector fine-tuned from each backbone."
 _TUNED = "A detector fine-tuned from each backbone, the same way for all."
+_COCO_FORM = (
+    "The detections of VOC07+12 detection, evaluated as COCO evaluates, since VOC's own average precision knows no "
+    "sizes. Sizes are those of boxes, not of masks. No figure here compares with VOC's AP, nor with COCO's."
+)
 _FOUR = (
     "Frozen features. Four average precisions of one score matrix, side by side: papers print one or another of them "
     "as “VOC07”, and they differ by points."
@@ -129,6 +134,15 @@ def build_tables(gathered: Gathered) -> list[Table]:
         _table(gathered, "coco_boxes", "COCO detection", "COCO AP (boxes)", _TUNED, coco, boxes),
         _table(gathered, "coco_masks", "COCO instance segmentation", "COCO AP (masks)", _TUNED, coco, masks),
         _table(gathered, "voc", "VOC07+12 detection", "VOC detection AP", _TUNED, voc, boxes),
+        _table(
+            gathered,
+            "voc_coco_form",
+            "VOC07+12 detection, COCO form",
+            "VOC AP_S (COCO form)",
+            _COCO_FORM,
+            voc,
+            VOC_COCO_FORM,
+        ),
         _table(gathered, "voc07_svm", "VOC07 linear SVM", "VOC07 SVM mAP", _FOUR, svm, four),
         _table(gathered, "voc07_linear", "VOC07 linear layer", "VOC07 linear-layer mAP", _FOUR, linear, four),
     ]
@@ -183,7 +197,10 @@ def _columns(measured: Sequence[Measured], keys: Sequence[str]) -> tuple[Column,
 
 
 def _flavour(measured: Measured, key: str) -> str:
-    return CLASSIFICATION_FLAVOURS.get(key, measured.result["metric_flavour"])
+    """Of one value; a detector's result may hold several flavours, told apart by the first part of the value's key."""
+    by_prefix = measured.result["details"].get("flavours", {})
+    first = by_prefix.get(key.split("/")[0], measured.result["metric_flavour"])
+    return CLASSIFICATION_FLAVOURS.get(key, first)
 
 
 def _value(measured: Measured | None, column: Column) -> float | None:

@@ -160,6 +160,54 @@ def test_two_flavours_of_one_protocol_do_not_share_a_column(tmp_path) -> None:
     assert [row.values for row in tables(tmp_path)["voc"].rows] == [(9.0, None), (None, 8.0)]
 
 
+def put_voc(folder: Path, small: float | None, difficult: str = "ignored") -> None:
+    """A detector on VOC with VOC's AP and, of the same detections, the figures of VOC's COCO form."""
+    form = {f"bbox_coco_form/{key}": 20.0 for key in ("AP", "AP50", "AP75", "APm", "APl")}
+    flavour = "VOC 11-point, IoU .50:.95"
+    put(
+        folder,
+        {"bbox/AP": 30.0, "bbox/AP50": 50.0, **form, "bbox_coco_form/APs": small},
+        stage="detection",
+        protocol="mini-voc",
+        engine="torchvision",
+        metric_flavour=flavour,
+        details={"flavours": {"bbox": flavour, "bbox_coco_form": f"COCO form of VOC, difficult {difficult}"}},
+    )
+
+
+def test_vocs_coco_form_has_a_table_of_its_own_with_ap_small_first(tmp_path, cfg) -> None:
+    put_voc(tmp_path / "moco_v2" / "detect" / "voc", 4.25)
+    put_voc(tmp_path / "clsa_single" / "detect" / "voc", 5.5, difficult="crowd")
+    put_coco(tmp_path / "moco_v2" / "detect" / "coco", COCO)
+    found = tables(tmp_path)
+    assert list(found) == ["ap_small", "coco_boxes", "voc", "voc_coco_form"]
+    form = found["voc_coco_form"]
+    # a column for each treatment of difficult objects
+    labels = ["box AP_S", "box AP_M", "box AP_L", "box AP", "box AP50", "box AP75"]
+    assert [column.label for column in form.columns[::2]] == [column.label for column in form.columns[1::2]] == labels
+    assert {column.flavour for column in form.columns[::2]} == {"COCO form of VOC, difficult ignored"}
+    assert {column.flavour for column in form.columns[1::2]} == {"COCO form of VOC, difficult crowd"}
+    assert form.row("moco_v2").values == (4.25, *[None, 20] * 5, None)
+    assert form.row("clsa_single").values == (None, 5.5, *[None, 20] * 5)
+    for key, flavour in (("voc", "VOC 11-point, IoU .50:.95"), ("coco_boxes", "COCO"), ("ap_small", "COCO")):
+        assert {column.flavour for column in found[key].columns} == {flavour}
+        assert not [column for column in found[key].columns if column.key.startswith("bbox_coco_form")]
+    make_report(cfg, tmp_path)
+    assert "## VOC07+12 detection, COCO form" in (tmp_path / "report.md").read_text()
+    report = json.loads((tmp_path / "report.json").read_text())
+    by_size = [plot["caption"] for plot in report["plots"] if plot["title"] == "VOC AP by object size (COCO form)"]
+    assert [caption.split(", ")[2] for caption in by_size] == ["difficult ignored", "difficult crowd"]
+
+
+def test_without_any_small_object_the_report_ranks_nobody_by_it(tmp_path, cfg) -> None:
+    for method in ("random_init", "moco_v2", "clsa_single"):
+        put_voc(tmp_path / method / "detect" / "voc", None)
+    make_report(cfg, tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert not [sentence for sentence in report["findings"] if "COCO form" in sentence]
+    assert [table["key"] for table in report["tables"]] == ["voc", "voc_coco_form"]
+
+
 def test_the_report_in_all_its_formats(run, cfg, capsys) -> None:
     make_report(cfg, run)
     shown = capsys.readouterr().out
