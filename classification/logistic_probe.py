@@ -114,4 +114,5 @@ def refuse_lone_classes(train: LabelledSplit) -> None:
 def protocol(cfg: CfgNode, prefix: str = "voc07") -> str:
     """``voc07-logistic``, with what departs from it."""
     standard = defaults()
-    return f"{prefix}-logistic" + ("" if cfg.LOGISTIC == standard.LOGISTIC else "-custom") + departures(cfg, standard)
+    same = all(value == standard.LOGISTIC[key] for key, value in cfg.LOGISTIC.items() if key != "JOBS")
+    return f"{prefix}-logistic" + ("" if same else "-custom") + departures(cfg, standard)

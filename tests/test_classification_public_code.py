@@ -11,6 +11,7 @@ from PIL import Image
 from torch import nn
 from torchvision.models import resnet18
 
+from clsa.classification import imagenet_probe, logistic_probe, lowshot_probe
 from clsa.classification.average_precision import average_precisions
 from clsa.classification.cli import main
 from clsa.classification.config import get_cfg
@@ -18,6 +19,7 @@ from clsa.classification.labels import LabelledSplit
 from clsa.classification.public_code_linear import PIXEL_MEAN, PIXEL_STD, Crops, learning_rate, train_and_score
 from clsa.classification.public_code_probe import differences, protocol
 from clsa.classification.seeded_views import EpochBatches, SeededViews
+from clsa.configs.loading import PACKAGED, load_config
 from clsa.configs.run_files import read_result
 from clsa.convert.backbone_file import write_backbone
 
@@ -157,3 +159,25 @@ def test_protocol() -> None:
     assert protocol(cfg) == "voc07-linear-clsa-code"
     cfg.PUBLIC_CODE.BATCH_NORM_IN_TRAIN_MODE = False
     assert protocol(cfg) == "voc07-linear-clsa-code-custom"
+
+
+PACKAGED_CONFIGS = [
+    ("voc07_linear_public_code", "linear --mode public_code", protocol, "voc07-linear-clsa-code"),
+    ("mini_linear_public_code", "linear --mode public_code", protocol, "voc07-linear-clsa-code-custom"),
+    ("voc07_lowshot", "lowshot", lambda cfg: lowshot_probe.protocol(cfg, "given"), "voc07-lowshot-fair18"),
+    ("mini_lowshot", "lowshot", lambda cfg: cfg.LOWSHOT.K, (1, 2, 4, 8, 16)),
+    ("voc07_logistic", "logistic", logistic_probe.protocol, "voc07-logistic"),
+    ("mini_logistic", "logistic", logistic_probe.protocol, "voc07-logistic-center_crop-96of96"),
+    ("imagenet_linear", "imagenet", lambda cfg: imagenet_probe.protocol(cfg, "imagenet-linear"), "imagenet-linear"),
+    ("imagenet_linear", "knn", lambda cfg: imagenet_probe.protocol(cfg, "imagenet-knn"), "imagenet-knn"),
+    ("mini_imagenet", "knn", lambda cfg: imagenet_probe.protocol(cfg, "imagenet-knn"), "imagenet-knn-96of96"),
+]
+
+
+@pytest.mark.parametrize(("name", "command", "described", "expected"), PACKAGED_CONFIGS)
+def test_packaged_configs_name_their_command_and_their_protocol(name: str, command: str, described, expected) -> None:
+    file = f"configs/classification/{name}.yaml"
+    cfg = load_config(logistic_probe.defaults() if command == "logistic" else get_cfg(), file)
+    assert described(cfg) == expected
+    assert f"clsa-classify {command} " in (text := (PACKAGED / "classification" / f"{name}.yaml").read_text())
+    assert f"--config-file {file}" in text
