@@ -3,7 +3,7 @@
 - ``names``           torchvision's and detectron2's names for the tensors of a ResNet trunk;
 - ``architecture``    which ResNet a set of tensors is, and what such a trunk must hold;
 - ``safe_reading``    files from strangers into tensors, without ever running code; with ``zip_check``,
-                      ``pickle_check``, ``numpy_pickle`` and ``stand_ins``;
+                      ``pickle_check``, ``storage_check``, ``numpy_pickle`` and ``stand_ins``;
 - ``targets``         whose names and file formats a backbone can be written in;
 - ``proof``           what must hold before a file is written, forward parity above all;
 - ``backbone_file``   the weights file that every other stage reads and writes;

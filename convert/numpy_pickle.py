@@ -2,19 +2,28 @@
 
 Reading. An unpickler that hands out NumPy's own ``dtype`` and ``ndarray`` is not safe enough: a forged ``dtype`` state
 can pass raw bytes off as object pointers. So the few names that a pickled array needs resolve to the stand-ins below,
-which take the numbers down and check them, and every other name is refused.
+which take the numbers down and check them, and every other name is refused. The numbers of a large array are not read
+into memory but stay in the file, mapped: a private copy of a page is made when it is written to.
 
 Writing. NumPy 2 names ``numpy._core`` in its pickles, which NumPy before 1.26 does not have; many installations of
 detectron2 are that old. The pickles written here name ``numpy.ndarray`` and ``numpy.dtype`` alone.
 """
 
+import io
+import mmap
 import pickle
-import warnings
+import pickletools
+import struct
 from collections import OrderedDict
 from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+
+#: Instructions with bytes in them -> how many of code and length stand before these.
+_BYTES = {"BINBYTES": 5, "BINBYTES8": 9, "BYTEARRAY8": 9}
+_FRAME = 9  # code and length of an instruction that announces how much follows
+_LARGE = 4096  # from which on bytes stay in the file
 
 
 class Refused(pickle.UnpicklingError):
@@ -22,15 +31,8 @@ class Refused(pickle.UnpicklingError):
 
 
 def as_tensor(value: Any) -> Any:
-    """An array as a tensor in the same memory, anything else as it is.
-
-    PyTorch warns of an array that cannot be written to, as those of :func:`load_arrays`: nobody writes to these.
-    """
-    if not isinstance(value, np.ndarray):
-        return value
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
-        return torch.from_numpy(value)
+    """An array as a tensor in the same memory, anything else as it is."""
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
 
 
 def dump_arrays(value: Any, file: BinaryIO) -> None:
@@ -40,15 +42,38 @@ def dump_arrays(value: Any, file: BinaryIO) -> None:
     pickler.dump(value)
 
 
-def load_arrays(file: BinaryIO) -> Any:
+def load_arrays(content: mmap.mmap | bytes) -> Any:
     """Unpickle arrays of numbers (in this machine's byte order), NumPy scalars (as Python's) and plain containers.
+
+    Args:
+        content: the pickle; a file's, mapped with ``ACCESS_COPY`` and at its beginning, is where large arrays stay.
+
+    Returns:
+        The containers; every array may be written to, which does not change the file.
 
     Raises:
         Refused: the pickle asks for anything else; nothing of it was run.
         Exception: of any kind, when the pickle is damaged.
     """
-    value = _ArrayUnpickler(file, encoding="latin1").load()  # latin1: arrays pickled by Python 2
-    return unwrap(value, {})
+    outline, large = _outline(content)
+    return unwrap(_ArrayUnpickler(outline, large).load(), {})
+
+
+def _outline(content: mmap.mmap | bytes) -> tuple[bytes, list[memoryview]]:
+    """The pickle with a number in the place of each large string of bytes, and these strings, where they are."""
+    view, kept, large, begin = memoryview(content), [], [], 0
+    for instruction, argument, position in pickletools.genops(content):
+        if instruction.name in ("PERSID", "BINPERSID"):  # what stands for the large strings below
+            raise Refused("refers to objects that are kept outside of it")
+        if instruction.name == "FRAME":  # its length is no longer true
+            kept.append(view[begin:position])
+            begin = position + _FRAME
+        elif instruction.name in _BYTES and len(argument) >= _LARGE:
+            start = position + _BYTES[instruction.name]
+            kept += [view[begin:position], pickle.BININT + struct.pack("<i", len(large)) + pickle.BINPERSID]
+            begin = start + len(argument)
+            large.append(view[start:begin])
+    return b"".join([*kept, view[begin : position + 1]]), large
 
 
 class _ArrayPickler(pickle.Pickler):
@@ -90,7 +115,7 @@ class _PickledArray:
         self.state = (content, dtype, shape, "F" if is_fortran else "C")
 
     def resolve(self) -> np.ndarray:
-        """The array: a view of the pickled bytes, not to be written to, so that memory holds them once."""
+        """The array, in the mapped file if it is large; the pickled bytes are let go of."""
         if self.array is None:
             if self.state is None:
                 raise pickle.UnpicklingError("an array without content")
@@ -98,15 +123,16 @@ class _PickledArray:
         return self.array
 
 
-def _numbers(content: bytes | str, dtype: _PickledDtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+def _numbers(content: bytes | memoryview | str, dtype: _PickledDtype, shape: tuple[int, ...], order: str) -> np.ndarray:
     resolved = dtype.resolve()
     if isinstance(content, str):
         content = content.encode("latin1")
-    array = np.frombuffer(content, resolved).astype(resolved.newbyteorder("="), copy=False)
+    array = np.frombuffer(content, resolved)
+    array = array.astype(resolved.newbyteorder("="), copy=not array.flags.writeable)
     return array.reshape(shape, order=order)
 
 
-def _frombuffer(content: bytes, dtype: _PickledDtype, shape: tuple[int, ...], order: str) -> _PickledArray:
+def _frombuffer(content: bytes | memoryview, dtype: _PickledDtype, shape: tuple[int, ...], order: str) -> _PickledArray:
     array = _PickledArray()
     array.state = (content, dtype, shape, order)
     return array
@@ -139,6 +165,13 @@ ADMITTED = {
 
 
 class _ArrayUnpickler(pickle.Unpickler):
+    def __init__(self, outline: bytes, large: list[memoryview]):
+        super().__init__(io.BytesIO(outline), encoding="latin1")  # latin1: arrays pickled by Python 2
+        self.large = large
+
+    def persistent_load(self, number: int) -> memoryview:
+        return self.large[number]
+
     def find_class(self, module: str, name: str) -> Any:
         try:
             return ADMITTED[f"{module}.{name}"]
@@ -153,6 +186,8 @@ def unwrap(value: Any, done: dict[int, Any]) -> Any:
     result = value
     if isinstance(value, _PickledArray):
         result = value.resolve()
+    elif isinstance(value, memoryview):  # bytes that were no array's
+        result = bytes(value)
     elif type(value) in (dict, OrderedDict):
         result = type(value)((key, unwrap(item, done)) for key, item in value.items())
     elif type(value) in (list, tuple):

@@ -8,10 +8,11 @@ A file is read by what its first bytes say it is, and its suffix must agree:
 - ``safetensors``  holds tensors and strings by construction.
 
 Before it is read, ``zip_check`` and ``pickle_check`` look at what the file announces, so that a small one cannot take
-all memory or time.
+all memory or time, and ``storage_check`` at whether each tensor's numbers are there.
 """
 
 import io
+import mmap
 import pickle
 import re
 import struct
@@ -26,6 +27,7 @@ from clsa.configs.command import InputError
 from .numpy_pickle import Refused, load_arrays, unwrap
 from .pickle_check import Excessive, check_instructions
 from .stand_ins import STAND_INS
+from .storage_check import WrongSize, check_storages
 from .zip_check import NotStored, pickle_in_zip
 
 Kind = Literal["torch", "pickle", "safetensors"]
@@ -62,8 +64,9 @@ _OTHERS = {
 def read_file(path: str | Path) -> tuple[Kind, Any]:
     """What kind of file ``path`` is, and its content: tensors on the CPU (arrays for a pickle), containers, scalars.
 
-    Tensors of a PyTorch zip or a safetensors file are mapped from the disk, so that a checkpoint with optimizer
-    state costs no more memory than the part of it that is used.
+    Tensors of a PyTorch zip or a safetensors file and large arrays of a pickle are mapped from the disk, so that a
+    checkpoint with optimizer state costs no more memory than the part of it that is used. Writing to them does not
+    change the file.
 
     Raises:
         InputError: missing, a directory, empty, truncated, no weights at all, a suffix that the content contradicts,
@@ -83,7 +86,7 @@ def read_file(path: str | Path) -> tuple[Kind, Any]:
         raise InputError(_refused(path, str(error))) from error
     except RecursionError as error:
         raise InputError(_refused(path, "has containers within containers, hundreds deep or endless")) from error
-    except NotStored as error:
+    except (NotStored, WrongSize) as error:
         raise InputError(f"{path} was refused: {error}. Need a file as torch.save writes it.") from error
     except Exception as error:  # a damaged file may raise anything: KeyError, EOFError, RuntimeError, MemoryError, ...
         raise InputError(_damaged(path, error)) from error
@@ -138,7 +141,9 @@ def _load_torch(path: Path) -> Any:
         zipped = file.read(len(_ZIP)) == _ZIP
         file.seek(0)
         if zipped:
-            check_instructions(io.BytesIO(pickle_in_zip(path)))
+            instructions, sizes = pickle_in_zip(path)
+            check_instructions(io.BytesIO(instructions))
+            check_storages(instructions, sizes)
         else:
             for _ in range(_PICKLES_OF_OLD_TORCH):
                 check_instructions(file)
@@ -156,9 +161,10 @@ def _load_torch(path: Path) -> Any:
 
 def _load_pickle(path: Path) -> Any:
     with path.open("rb") as file:
-        check_instructions(file)
-        file.seek(0)
-        return load_arrays(file)
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    check_instructions(content)
+    content.seek(0)
+    return load_arrays(content)
 
 
 def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:

@@ -22,8 +22,8 @@ class NotStored(ValueError):
     """The archive is not one that ``torch.save`` writes; the message says in what."""
 
 
-def pickle_in_zip(path: Path) -> bytes:
-    """The record ``data.pkl`` of an archive that ``torch.save`` wrote.
+def pickle_in_zip(path: Path) -> tuple[bytes, dict[str, int]]:
+    """The record ``data.pkl`` of an archive that ``torch.save`` wrote, and the size of each storage's record in bytes.
 
     Raises:
         NotStored: the archive's records are not stored as they are, each once, and within the file's size; it has no
@@ -37,7 +37,7 @@ def pickle_in_zip(path: Path) -> bytes:
             raise ValueError(f"its directory claims {length} bytes of {size}")
         file.seek(start)
         directory = file.read(length)
-    position, total, names, pickles = 0, 0, set(), []
+    position, total, sizes, pickles = 0, 0, {}, []
     for _ in range(count):
         if position + _ENTRY.size > len(directory):
             raise ValueError(f"its directory claims {count} records and ends before")
@@ -52,19 +52,26 @@ def pickle_in_zip(path: Path) -> bytes:
             raise ValueError("its directory is damaged")
         if method != 0:
             raise NotStored(f"its record {_shown(name)} is compressed, which torch.save never does: a zip bomb?")
-        if name in names:
+        if name in sizes:
             raise NotStored(f"its record {_shown(name)} is there twice")
-        names.add(name)
+        sizes[name] = _size64(extra) if unpacked == 0xFFFFFFFF else unpacked
         if name.endswith(b"/data.pkl"):
-            pickles.append((at, unpacked))
-        total += _size64(extra) if unpacked == 0xFFFFFFFF else unpacked
+            pickles.append((name, at))
+        total += sizes[name]
         if total > size:
             raise NotStored(f"its records claim more than the {size} bytes of the file: a zip bomb?")
-    if any(name.endswith(b"/constants.pkl") for name in names):
+    if any(name.endswith(b"/constants.pkl") for name in sizes):
         raise NotStored("it is a TorchScript program, not a state dict: save its state_dict()")
     if len(pickles) != 1:
         raise NotStored(f"it is a zip archive that torch.save did not write ({len(pickles)} data.pkl in it, not 1)")
-    return _record(path, *pickles[0])
+    name, at = pickles[0]
+    storages = name.removesuffix(b".pkl") + b"/"  # archive/data.pkl names the records archive/data/0, 1, ...
+    of_storages = {
+        record.removeprefix(storages).decode("utf-8", errors="replace"): size
+        for record, size in sizes.items()
+        if record.startswith(storages)
+    }
+    return _record(path, at, sizes[name]), of_storages
 
 
 def _record(path: Path, at: int, length: int) -> bytes:

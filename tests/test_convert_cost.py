@@ -50,6 +50,7 @@ JOBS = [
     ("old.pth", "openmmlab", ".pth"),
     ("half.pth", "torchvision", ".pth"),
     ("half.pth", "torchvision", ".safetensors"),
+    ("half.pth", "detectron2", ".pkl"),
     ("half.safetensors", "detectron2", ".pth"),
     ("numpy.pkl", "detectron2", ".pkl"),
     ("numpy.pkl", "torchvision", ".pth"),

@@ -177,11 +177,24 @@ class ForgedArray:
         return np.ndarray, ((0,), "b"), self.state
 
 
-def record_cut_short() -> bytes:
-    """A tensor that its record is too short for."""
-    with zipfile.ZipFile(io.BytesIO(torch_zip({"conv1.weight": torch.zeros(99_999)}))) as file:
+def record_of(length: int | None) -> bytes:
+    """Two tensors of 400 bytes, whose first record has another length, or is not there at all."""
+    with zipfile.ZipFile(
+        io.BytesIO(torch_zip({"conv1.weight": torch.zeros(100), "fc.weight": torch.ones(100)}))
+    ) as file:
         records = {name: file.read(name) for name in file.namelist()}
-    return archive({name: content[:16] if name.endswith("data/0") else content for name, content in records.items()})
+    first = records.pop("archive/data/0")
+    return archive(records if length is None else records | {"archive/data/0": (2 * first)[:length]})
+
+
+def a_tensor_beyond_its_storage() -> bytes:
+    """A tensor of 1000 numbers over a storage of 100, by its pickle."""
+    with zipfile.ZipFile(io.BytesIO(torch_zip({"conv1.weight": torch.zeros(100)}))) as file:
+        records = {name: file.read(name) for name in file.namelist()}
+    size = b"K\x64\x85"  # the number 100, in a tuple
+    assert records["archive/data.pkl"].count(size) == 1
+    records["archive/data.pkl"] = records["archive/data.pkl"].replace(size, b"M\xe8\x03\x85")
+    return archive(records)
 
 
 def a_tensor_without_memory() -> bytes:
@@ -228,7 +241,16 @@ FILES: dict[str, tuple[Callable[[Path], bytes], str]] = {
         lambda _: archive({"a/data.pkl": b"N.", "a/constants.pkl": b"N."}),
         r"is a TorchScript program, not a state dict",
     ),
-    "storage.pth": (lambda _: record_cut_short(), r"truncated or damaged \("),
+    "storage.pth": (
+        lambda _: record_of(16),
+        r"was refused: its record data/0 has 16 bytes, the tensors in it are said to take 400\. Need a file as torch",
+    ),
+    "longer.pth": (
+        lambda _: record_of(404),
+        r"its record data/0 has 404 bytes, the tensors in it are said to take 400",
+    ),
+    "missing.pth": (lambda _: record_of(None), r"was refused: its tensors need a record data/0, which is not there"),
+    "view.pth": (lambda _: a_tensor_beyond_its_storage(), r"view\.pth is truncated or damaged"),
     # pickles that would run code
     "system.pth": (lambda folder: torch_zip({"a": Runs(os.system, canary(folder))}), r"asks to import posix\.system"),
     "old.pth": (lambda folder: old_torch([Runs(os.system, canary(folder))]), r"asks to import posix\.system"),
@@ -266,6 +288,7 @@ FILES: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "deep.pkl": (lambda _: nested_lists(100_000), r"has containers within containers, hundreds deep"),
     "string.pkl": (lambda _: pickle_of(b"\x8e" + struct.pack("<Q", 2**60)), r"string\.pkl is truncated or damaged"),
     "buffer.pth": (lambda _: torch_zip(Runs(bytearray, 10**12)), r"buffer\.pth is truncated or damaged"),
+    "outside.pkl": (lambda _: pickle_of(b"K\x00Q"), r"refers to objects that are kept outside of it.*was refused"),
     # pickles that lie about their arrays
     "forged.pkl": (lambda _: pickle.dumps(ForgedArray(ForgedDtype(), (1,))), r"holds an array of type object"),
     "shape.pkl": (
@@ -312,7 +335,7 @@ def outcomes(tmp_path_factory) -> tuple[Path, dict[str, tuple[int, str]]]:
 
 
 def test_there_are_more_than_thirty() -> None:
-    assert len(FILES) >= 45
+    assert len(FILES) >= 50
 
 
 @pytest.mark.parametrize("name", FILES)

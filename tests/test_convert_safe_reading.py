@@ -2,6 +2,7 @@
 
 import io
 import json
+import mmap
 import os
 import pickle
 from collections import OrderedDict
@@ -77,7 +78,7 @@ def test_numpy_pickles_of_every_protocol(protocol: int) -> None:
         "no axes": np.array(5, np.uint8),
     }
     value = OrderedDict(model=arrays, nested=[(1, "a", None)], scalar=np.float32(0.5))
-    loaded = load_arrays(io.BytesIO(pickle.dumps(value, protocol=protocol)))
+    loaded = load_arrays(pickle.dumps(value, protocol=protocol))
     assert list(loaded) == ["model", "nested", "scalar"]
     assert loaded["nested"] == [(1, "a", None)]
     assert loaded["scalar"] == 0.5
@@ -91,11 +92,46 @@ def test_our_pickles_are_plain_numpy_for_everybody_else() -> None:
     arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3).T, "b": np.zeros((), np.float32)}
     content = pickled({"model": arrays, "__author__": "x"})
     assert b"core" not in content
-    for loaded in (pickle.loads(content), load_arrays(io.BytesIO(content))):
+    for loaded in (pickle.loads(content), load_arrays(content)):
         assert loaded["__author__"] == "x"
         for name, array in arrays.items():
             assert loaded["model"][name].dtype == np.float32
             assert np.array_equal(loaded["model"][name], array)
+            assert loaded["model"][name].flags.writeable
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.filterwarnings("error")
+def test_large_arrays_of_a_pickle_stay_in_the_file(tmp_path: Path, protocol: int) -> None:
+    """They are views of a private mapping: writing to one, as to a small one, changes nothing but itself."""
+    arrays = {
+        "large": np.arange(6000, dtype=np.float32).reshape(60, 100),
+        "fortran": np.asfortranarray(np.arange(6000.0).reshape(60, 100)),
+        "big endian": np.arange(6000, dtype=">f4"),
+        "small": np.arange(6, dtype=np.float32),
+        "large too": np.full(5000, 7, np.uint8),
+    }
+    content = {"model": arrays, "again": arrays["large"], "bytes": bytes(5000), "text": "a" * 5000}
+    path = tmp_path / "x.pkl"
+    path.write_bytes(pickle.dumps(content, protocol=protocol))
+    before = path.read_bytes()
+    _, read = read_file(path)
+    assert (read["bytes"], read["text"]) == (bytes(5000), "a" * 5000)
+    assert read["again"] is read["model"]["large"]
+    mapped = {name for name, array in read["model"].items() if isinstance(root_of(array), mmap.mmap)}
+    assert mapped == ({"large", "fortran", "large too"} if protocol > 2 else set())
+    for name, array in read["model"].items():
+        assert np.array_equal(array, arrays[name])
+        torch.from_numpy(array).zero_()
+        assert not array.any()
+    assert path.read_bytes() == before
+
+
+def root_of(array: np.ndarray) -> object:
+    """What an array's memory belongs to in the end."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return array.obj if isinstance(array, memoryview) else array
 
 
 def write_pickle(path: Path, value: object) -> None:
