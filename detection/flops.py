@@ -2,7 +2,8 @@
 
 fvcore traces the model over one image and counts a multiplication with its addition as one. It knows convolutions,
 matrix products and norms; what it does not know is listed with how often it occurs, not guessed. The weights are
-random, so the region heads cost what the printed number of proposals costs, which a trained detector may not reach.
+random, so the region heads cost what the printed numbers of proposals and, for a mask head, of detections cost; two
+models are compared at equal numbers.
 """
 
 import argparse
@@ -68,8 +69,9 @@ def count_flops(model: nn.Module, image: torch.Tensor) -> dict[str, Any]:
     """Trace ``model`` (of either engine) over one image.
 
     Returns:
-        ``input`` [H, W]; ``proposals``; ``flops`` and ``parameters``, each ``{"total", part: ...}`` for the model's
-        direct parts; ``by_operator``; ``not_counted``: operator -> how often; ``flops_of_modules`` of all modules.
+        ``input`` [H, W]; ``proposals`` and ``detections``, counts; ``flops`` and ``parameters``, each
+        ``{"total", part: ...}`` for the model's direct parts; ``by_operator``; ``not_counted``: operator -> how often;
+        ``flops_of_modules`` of all modules.
     """
     model.eval()
     proposals = []
@@ -79,13 +81,15 @@ def count_flops(model: nn.Module, image: torch.Tensor) -> dict[str, Any]:
     logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)  # what it would warn of is listed instead
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's: the count is of this one image, as is said
-        analysis = FlopCountAnalysis(_OneImage(model), image)
+        traced = _OneImage(model)
+        analysis = FlopCountAnalysis(traced, image)
         modules = analysis.by_module()
         operators, unknown = analysis.by_operator(), analysis.unsupported_ops()
     hook.remove()
     return {
         "input": list(image.shape[-2:]),
         "proposals": proposals[0],
+        "detections": traced.detections,
         "flops": {"total": modules[""], **{name: modules[f"model.{name}"] for name in parts}},
         "parameters": {
             "total": sum(p.numel() for p in model.parameters()),
@@ -105,12 +109,15 @@ class _OneImage(nn.Module):
     def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
+        self.detections = 0
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         found = self.model([{"image": image, "height": image.shape[-2], "width": image.shape[-1]}])[0]
         if "instances" not in found:
+            self.detections = len(found["scores"])
             return tuple(found.values())
         instances = found["instances"]  # detectron2's
+        self.detections = len(instances)
         return instances.pred_boxes.tensor, instances.scores, instances.pred_classes
 
 
@@ -123,6 +130,7 @@ def flops_table(record: dict[str, Any]) -> str:
     height, width = record["input"]
     unknown = ", ".join(f"{name} {count}x" for name, count in record["not_counted"].items())
     return (
-        f"one image of {height} x {width}, {record['proposals']} proposals; a multiplication and its addition are one\n"
+        f"one image of {height} x {width}, {record['proposals']} proposals, {record['detections']} detections; "
+        "a multiplication and its addition are one\n"
         f"{text_table(['part', 'GFLOPs', 'M parameters'], rows)}\nnot counted: {unknown or 'nothing'}"
     )

@@ -22,7 +22,7 @@ def test_a_pyramid_without_any_data(tmp_path, capsys, monkeypatch):
     modules, parameters = counted["flops_of_modules"], counted["parameters"]
     conv1 = next(flops for name, flops in modules.items() if name.endswith("stem.conv1"))
     assert conv1 == (64 // 2) * (96 // 2) * 64 * 3 * 7 * 7  # places x channels x weights of one output
-    assert counted["proposals"] == 5
+    assert (counted["proposals"], counted["detections"]) == (5, 0)
     fc1 = next(flops for name, flops in modules.items() if name.startswith("roi_heads") and name.endswith("fc1"))
     assert fc1 == 5 * (64 * 7 * 7) * 256  # proposals x pooled values x width
     parts = [flops for name, flops in counted["flops"].items() if name != "total"]
