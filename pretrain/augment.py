@@ -1,13 +1,12 @@
-"""The weak view T: random crop, colour jitter, grayscale, blur, flip, as in MoCo v2.
+"""The views of an image: what chance decides (``View.draw``), apart from what it does to the pixels.
 
-A view is called with (image, generator): PIL image in, square PIL image out, all chance from the generator. Views can
-be pickled, because a loader's workers may have to be started afresh. The crop is resampled straight to the view's size,
-so that everything after it touches few pixels.
+A drawn view is a crop and a list of operations with their magnitudes. It is carried out on one crop by Pillow
+(:func:`apply`), or on a batch of crops by ``batched_augment``, with the same pixels.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from fvcore.common.config import CfgNode
@@ -15,70 +14,93 @@ from PIL import Image, ImageFilter, ImageOps
 from torchvision.transforms import functional as TF
 
 from .config import strong_view_count, weak_query_sizes_and_scales
-from .strong_augment import strong_operations
-
-View = Callable[[Image.Image, np.random.Generator], Image.Image]
+from .strong_augment import IDENTITY, OPERATIONS, Operation, draw_operations
 
 #: Range of the crop's width over its height, torchvision's default.
 ASPECT = (3 / 4, 4 / 3)
 
+Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels
+
+
+def hue(image: Image.Image, turns: float) -> Image.Image:
+    return TF.adjust_hue(image, turns)
+
+
+def gray(image: Image.Image, _: float) -> Image.Image:
+    return image.convert("L").convert("RGB")
+
+
+def blur(image: Image.Image, sigma: float) -> Image.Image:
+    return image.filter(ImageFilter.GaussianBlur(sigma))
+
+
+def flip(image: Image.Image, _: float) -> Image.Image:
+    return ImageOps.mirror(image)
+
+
+_STRONG = {operation.name: operation for operation in OPERATIONS}
+#: Of the colour jitter, in the order of WEAK.JITTER. Saturation is the strong table's Color.
+BRIGHTNESS, CONTRAST, SATURATION = (_STRONG[name] for name in ("Brightness", "Contrast", "Color"))
+HUE = Operation("Hue", hue)  # magnitude: turns of the colour circle
+GRAY = Operation("Gray", gray)
+BLUR = Operation("Blur", blur)  # magnitude: sigma in pixels
+FLIP = Operation("Flip", flip)
+#: Every operation that a view may hold; its place here is its code in a batch.
+VOCABULARY = (IDENTITY, *OPERATIONS, HUE, GRAY, BLUR, FLIP)
+
+
+class DrawnView(NamedTuple):
+    """One view of one image, decided: the crop, then the operations in order, each with its magnitude.
+
+    The number of operations is that of its :class:`View`; Identity stands where nothing is done.
+    """
+
+    box: Box
+    operations: tuple[tuple[Operation, float], ...]
+
 
 @dataclass(frozen=True)
-class WeakView:
-    """T: a crop of ``size`` pixels and ``scale``'s area, and the weak operations of ``cfg.WEAK``."""
+class View:
+    """The law of one view: a crop of ``scale``'s area at ``size`` pixels, then weak operations, then strong ones.
+
+    ``weak`` and ``strong`` are ``cfg.WEAK`` and ``cfg.STRONG``; None: no such operations. It can be pickled, because
+    a loader's workers may have to be started afresh.
+    """
 
     size: int
     scale: tuple[float, float]
-    weak: CfgNode
+    weak: CfgNode | None = None
+    strong: CfgNode | None = None
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        image = random_crop(image, rng, self.size, self.scale)
-        return weak_operations(image, rng, self.weak)
-
-
-@dataclass(frozen=True)
-class StrongView:
-    """S: a crop and the strong operations of ``cfg.STRONG``; with WEAK_FIRST the weak ones in between."""
-
-    size: int
-    scale: tuple[float, float]
-    strong: CfgNode
-    weak: CfgNode
-
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        image = random_crop(image, rng, self.size, self.scale)
-        if self.strong.WEAK_FIRST:
-            image = weak_operations(image, rng, self.weak)
-        return strong_operations(image, rng, self.strong)
+    def draw(self, image_size: tuple[int, int], rng: np.random.Generator) -> DrawnView:
+        """A view of an image of ``image_size`` (width, height); all chance comes from ``rng``."""
+        box = crop_box(image_size, rng, self.scale)
+        operations = [] if self.weak is None else draw_weak_operations(rng, self.weak)
+        if self.strong is not None:
+            operations += draw_operations(rng, self.strong)
+        return DrawnView(box, tuple(operations))
 
 
 def build_views(cfg: CfgNode) -> list[View]:
     """The views that the method uses and no others: the key's, the weak queries', then the strong ones."""
     count = strong_view_count(cfg)
-    strong = zip(cfg.STRONG.SIZES[:count], cfg.STRONG.SCALES[:count], strict=True)
+    weak_first = cfg.WEAK if cfg.STRONG.WEAK_FIRST else None
+
+    def view(strong: bool, size: int, scale: tuple[float, float]) -> View:
+        return View(size, scale, weak_first, cfg.STRONG) if strong else View(size, scale, cfg.WEAK)
+
     return [
-        _weak_or_ablated(cfg, cfg.STRONG.AS_KEY, cfg.WEAK.SIZE, cfg.WEAK.SCALE),
-        *(_weak_or_ablated(cfg, cfg.STRONG.AS_QUERY, *crop) for crop in weak_query_sizes_and_scales(cfg)),
-        *(StrongView(size, scale, cfg.STRONG, cfg.WEAK) for size, scale in strong),
+        view(cfg.STRONG.AS_KEY, cfg.WEAK.SIZE, cfg.WEAK.SCALE),
+        *(view(cfg.STRONG.AS_QUERY, *crop) for crop in weak_query_sizes_and_scales(cfg)),
+        *(view(True, *crop) for crop in zip(cfg.STRONG.SIZES[:count], cfg.STRONG.SCALES[:count], strict=True)),
     ]
 
 
-def _weak_or_ablated(cfg: CfgNode, strong: bool, size: int, scale: tuple[float, float]) -> View:
-    return StrongView(size, scale, cfg.STRONG, cfg.WEAK) if strong else WeakView(size, scale, cfg.WEAK)
-
-
-def random_crop(image: Image.Image, rng: np.random.Generator, size: int, scale: tuple[float, float]) -> Image.Image:
-    """A crop of ``scale`` (low, high) of the image's area, resampled (bilinear, antialiased) to ``size`` x ``size``.
+def crop_box(image_size: tuple[int, int], rng: np.random.Generator, scale: tuple[float, float]) -> Box:
+    """A box of ``scale`` (low, high) of the area of an image of ``image_size`` (width, height), inside it.
 
     The law of torchvision's RandomResizedCrop: ten tries, then the largest centred crop whose aspect is allowed.
     """
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=crop_box(image.size, rng, scale))
-
-
-def crop_box(
-    image_size: tuple[int, int], rng: np.random.Generator, scale: tuple[float, float]
-) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) in pixels, inside an image of ``image_size`` (width, height)."""
     image_width, image_height = image_size
     for _ in range(10):
         area = image_width * image_height * rng.uniform(*scale)
@@ -94,32 +116,28 @@ def crop_box(
     return left, top, left + width, top + height
 
 
-def weak_operations(image: Image.Image, rng: np.random.Generator, weak: CfgNode) -> Image.Image:
-    """Jitter, grayscale, blur and flip with the probabilities and strengths of ``cfg.WEAK``."""
-    if rng.random() < weak.JITTER_PROB:
-        image = color_jitter(image, rng, weak.JITTER)
-    if rng.random() < weak.GRAY_PROB:
-        image = image.convert("L").convert("RGB")
-    if rng.random() < weak.BLUR_PROB:
-        image = image.filter(ImageFilter.GaussianBlur(rng.uniform(*weak.BLUR_SIGMA)))
-    if rng.random() < weak.FLIP_PROB:
-        image = ImageOps.mirror(image)
-    return image
+def draw_weak_operations(rng: np.random.Generator, weak: CfgNode) -> list[tuple[Operation, float]]:
+    """Jitter in random order (four operations), gray, blur, flip, with MoCo v2's laws; seven in all."""
+    nothing = (IDENTITY, 0.0)
+    drawn = draw_jitter(rng, weak.JITTER) if rng.random() < weak.JITTER_PROB else [nothing] * 4
+    drawn.append((GRAY, 0.0) if rng.random() < weak.GRAY_PROB else nothing)
+    drawn.append((BLUR, rng.uniform(*weak.BLUR_SIGMA)) if rng.random() < weak.BLUR_PROB else nothing)
+    drawn.append((FLIP, 0.0) if rng.random() < weak.FLIP_PROB else nothing)
+    return drawn
 
 
-def color_jitter(
-    image: Image.Image, rng: np.random.Generator, strength: tuple[float, float, float, float]
-) -> Image.Image:
+def draw_jitter(rng: np.random.Generator, strength: tuple[float, float, float, float]) -> list[tuple[Operation, float]]:
     """Brightness, contrast, saturation by factors in [1 - s, 1 + s] and hue by [-s, s] of a turn, in random order."""
-    brightness, contrast, saturation, hue = strength
-    factor = {
-        TF.adjust_brightness: rng.uniform(max(0.0, 1 - brightness), 1 + brightness),
-        TF.adjust_contrast: rng.uniform(max(0.0, 1 - contrast), 1 + contrast),
-        TF.adjust_saturation: rng.uniform(max(0.0, 1 - saturation), 1 + saturation),
-        TF.adjust_hue: rng.uniform(-hue, hue),
-    }
-    adjustments = list(factor)
-    for position in rng.permutation(len(adjustments)):
-        adjust = adjustments[position]
-        image = adjust(image, factor[adjust])
+    *of_factors, of_hue = strength
+    factors = [rng.uniform(max(0.0, 1 - s), 1 + s) for s in of_factors]
+    adjustments = list(
+        zip((BRIGHTNESS, CONTRAST, SATURATION, HUE), [*factors, rng.uniform(-of_hue, of_hue)], strict=True)
+    )
+    return [adjustments[place] for place in rng.permutation(len(adjustments))]
+
+
+def apply(image: Image.Image, operations: tuple[tuple[Operation, float], ...]) -> Image.Image:
+    """The operations in order, by Pillow; size and mode stay."""
+    for operation, magnitude in operations:
+        image = operation.apply(image, magnitude)
     return image

@@ -39,7 +39,11 @@ MAY_CHANGE = frozenset(
     {
         "OUTPUT_DIR",
         "DATA.TRAIN",
+        "DATA.ROOT",
         "DATA.WORKERS",
+        "DATA.SKIP_BAD",
+        "DATA.DECODER",
+        "DATA.AUGMENT_ON",
         "MODEL.CHANNELS_LAST",
         "SOLVER.LR",
         "SOLVER.PRECISION",

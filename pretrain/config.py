@@ -18,6 +18,8 @@ POOLS = ("invert", "identity")
 MAGNITUDES = ("uniform", "tenths")
 PRECISIONS = ("float32", "bfloat16", "float16")
 DEPTHS = (18, 34, 50, 101)
+DECODERS = ("pil", "simplejpeg")
+AUGMENT_ON = ("auto", "workers", "device")
 AT_LEAST_ONE = (
     "MODEL.HEAD_HIDDEN",
     "MODEL.HEAD_OUTPUT",
@@ -55,8 +57,21 @@ def get_cfg() -> CN:
     _C.SEED = 0
 
     _C.DATA = CN()
-    # Folder of <class>/<image> files, such as imagenet/train. The classes are not used.
+    # The images, without use of their classes. A folder of <class>/<image> files, such as imagenet/train; a list, such
+    # as train.txt, of one path a line; or uncompressed tar shards in WebDataset's layout, such as
+    # "imagenet-{000000..000146}.tar" (joined by :: if they lie in several folders; needs the package webdataset).
     _C.DATA.TRAIN = ""
+    # Folder to which the paths of a list are relative. Empty: the list's own folder.
+    _C.DATA.ROOT = ""
+    # An image that cannot be read. False: an error. True: the next one takes its place, and it is listed in
+    # OUTPUT_DIR/skipped_images.txt, counted in log.txt and, as skipped_images, in metrics.json.
+    _C.DATA.SKIP_BAD = False
+    # pil: decode and crop with Pillow. simplejpeg: quicker (needs that package), with crops that differ by a few grey
+    # levels here and there: the decoded image is the same, its resampling rounds otherwise.
+    _C.DATA.DECODER = "pil"
+    # Who jitters, blurs, flips and applies the strong operations: the loader's workers, with Pillow; or the device, on
+    # whole batches, with the same pixels. auto: the device if it is a GPU. Does not change any result.
+    _C.DATA.AUGMENT_ON = "auto"
     # Loader processes of each training process. 0 loads in the training process itself. Does not change any result.
     _C.DATA.WORKERS = 8
 
@@ -174,6 +189,8 @@ def check_config(cfg: CN, world_size: int = 1) -> None:
     _one_of(cfg, "LOSS.BANK", BANKS)
     _one_of(cfg, "LOSS.STRONG", STRONG_LOSSES)
     _one_of(cfg, "MODEL.BN_STATISTICS", BN_STATISTICS)
+    _one_of(cfg, "DATA.DECODER", DECODERS)
+    _one_of(cfg, "DATA.AUGMENT_ON", AUGMENT_ON)
     _one_of(cfg, "STRONG.POOL", POOLS)
     _one_of(cfg, "STRONG.MAGNITUDES", MAGNITUDES)
     _one_of(cfg, "SOLVER.PRECISION", PRECISIONS)

@@ -119,31 +119,26 @@ OPERATIONS = (
     Operation("Brightness", brightness, 0.05, 0.95),
     Operation("Sharpness", sharpness, 0.05, 0.95),
 )
+IDENTITY = Operation("Identity", identity)
 #: STRONG.POOL: what is drawn from.
 POOLS = {
     "invert": OPERATIONS,
-    "identity": tuple(Operation("Identity", identity) if op.name == "Invert" else op for op in OPERATIONS),
+    "identity": tuple(IDENTITY if op.name == "Invert" else op for op in OPERATIONS),
 }
 
 
 def draw_operations(rng: np.random.Generator, strong: CfgNode) -> list[tuple[Operation, float]]:
-    """What one strong view undergoes, in order: the operations that are applied, each with its magnitude.
+    """What one strong view undergoes: for each of ``strong.ROUNDS`` rounds, in order, an operation and its magnitude.
 
-    ``strong.ROUNDS`` times one of the 14 is drawn uniformly, and is applied with ``strong.PROB``.
+    One of the 14 is drawn uniformly, and is applied with ``strong.PROB``. One that is not applied leaves Identity in
+    its place, so that the rounds of a batch's views stay side by side.
     """
     pool, drawn = POOLS[strong.POOL], []
     for _ in range(strong.ROUNDS):
         operation = pool[rng.integers(len(pool))]
-        if rng.random() < strong.PROB:
-            drawn.append((operation, operation.draw(rng, strong.MAGNITUDES)))
+        applied = rng.random() < strong.PROB
+        drawn.append((operation, operation.draw(rng, strong.MAGNITUDES)) if applied else (IDENTITY, 0.0))
     return drawn
-
-
-def strong_operations(image: Image.Image, rng: np.random.Generator, strong: CfgNode) -> Image.Image:
-    """Draw and apply; size and mode stay."""
-    for operation, magnitude in draw_operations(rng, strong):
-        image = operation.apply(image, magnitude)
-    return image
 
 
 def _affine(image: Image.Image, output_to_input: tuple[float, ...]) -> Image.Image:

@@ -16,10 +16,12 @@ from clsa.configs.run_files import plain, start_log, write_config
 
 from .checkpointing import check_same_run, last_checkpoint, load_checkpoint, save_checkpoint, where_to_start
 from .config import check_config, weak_query_sizes_and_scales
-from .data import Normalise, batches, find_images
+from .data import Normalise, batches
 from .distributed import Process
 from .networks import Encoder
 from .schedules import ddm_weight, learning_rate
+from .skipped_images import SkippedImages
+from .sources import Source, open_source
 from .training_log import MetricsFiles, NonFiniteLoss, StepWindow, describe
 from .training_state import TrainingState, random_states
 
@@ -36,11 +38,11 @@ def pretrain(process: Process, cfg: CfgNode, resume: bool) -> None:
             write_random_init(cfg, resume)
         return
 
-    paths = find_images(cfg.DATA.TRAIN)
-    steps_per_epoch = len(paths) // cfg.SOLVER.BATCH_SIZE
+    source = open_source(cfg.DATA)
+    steps_per_epoch = len(source) // cfg.SOLVER.BATCH_SIZE
     if steps_per_epoch == 0:
         raise InputError(
-            f"{cfg.DATA.TRAIN} holds {len(paths)} images, fewer than one batch of SOLVER.BATCH_SIZE "
+            f"{cfg.DATA.TRAIN} holds {len(source)} images, fewer than one batch of SOLVER.BATCH_SIZE "
             f"{cfg.SOLVER.BATCH_SIZE}. Lower the batch size or add images."
         )
     max_iter = cfg.SOLVER.MAX_ITER or cfg.SOLVER.EPOCHS * steps_per_epoch
@@ -48,11 +50,11 @@ def pretrain(process: Process, cfg: CfgNode, resume: bool) -> None:
 
     path = where_to_start(cfg.OUTPUT_DIR, resume)
     checkpoint = load_checkpoint(path) if path else None
-    changes = check_same_run(path, checkpoint, cfg, len(paths), process.world_size) if checkpoint else []
+    changes = check_same_run(path, checkpoint, cfg, len(source), process.world_size) if checkpoint else []
     start = checkpoint["iteration"] if checkpoint else 0
 
     log = start_log(cfg.OUTPUT_DIR, process.is_main)
-    _log_setting(log, cfg, process, len(paths), start, max_iter)
+    _log_setting(log, cfg, process, len(source), start, max_iter)
     for change in changes:
         log.warning("resumed with a difference: %s", change)
     if start >= stop:
@@ -65,12 +67,12 @@ def pretrain(process: Process, cfg: CfgNode, resume: bool) -> None:
     if checkpoint:
         state.restore(checkpoint)
     try:
-        _train(state, paths, start, stop, max_iter, log)
+        _train(state, source, start, stop, max_iter, log)
     except NonFiniteLoss as error:
         raise NonFiniteLoss(f"{error} {_advice(cfg)}") from None
 
 
-def _train(state: TrainingState, paths: list[str], start: int, stop: int, max_iter: int, log: logging.Logger) -> None:
+def _train(state: TrainingState, source: Source, start: int, stop: int, max_iter: int, log: logging.Logger) -> None:
     """Steps ``start + 1`` to ``stop`` of ``max_iter``."""
     cfg, process, method, optimizer = state.cfg, state.process, state.method, state.optimizer
     weak_queries = len(weak_query_sizes_and_scales(cfg))
@@ -85,10 +87,11 @@ def _train(state: TrainingState, paths: list[str], start: int, stop: int, max_it
         model = DistributedDataParallel(method, **{sync_buffers: False})
     normalise = Normalise(process.device, cfg.MODEL.CHANNELS_LAST)
     files = MetricsFiles(cfg.OUTPUT_DIR, start) if process.is_main else None
+    skipped = SkippedImages(cfg.OUTPUT_DIR, process, start)
     bar = tqdm(total=max_iter, initial=start, desc=cfg.METHOD, unit="step", disable=None if process.is_main else True)
     with logging_redirect_tqdm([log]), bar, contextlib.closing(files) if files else contextlib.nullcontext():
         window = StepWindow(process)
-        for iteration, views in enumerate(batches(cfg, paths, process, start, stop), start + 1):
+        for iteration, views in enumerate(batches(cfg, source, process, start, stop, skipped), start + 1):
             window.images_arrived()
             lr, beta = learning_rate(cfg, iteration, max_iter), ddm_weight(cfg, iteration)
             for group in optimizer.param_groups:
@@ -107,8 +110,10 @@ def _train(state: TrainingState, paths: list[str], start: int, stop: int, max_it
             bar.update()
 
             if iteration % cfg.SOLVER.LOG_PERIOD == 0 or iteration == stop:
-                record = {"iteration": iteration, "epoch": round(iteration * cfg.SOLVER.BATCH_SIZE / len(paths), 4)}
+                record = {"iteration": iteration, "epoch": round(iteration * cfg.SOLVER.BATCH_SIZE / len(source), 4)}
                 record |= window.close(cfg.SOLVER.BATCH_SIZE, beta=None if step.strong is None else beta, lr=lr)
+                if cfg.DATA.SKIP_BAD:
+                    record["skipped_images"] = skipped.count(log)
                 log.info(describe(record, max_iter))
                 if files:
                     files.write(record)
@@ -116,7 +121,7 @@ def _train(state: TrainingState, paths: list[str], start: int, stop: int, max_it
                 window.check_finite()
                 if broken := state.weights_that_are_not_finite():
                     raise NonFiniteLoss(f"weights are not finite after step {iteration}: {', '.join(broken[:3])}.")
-                content = state.checkpoint(iteration, len(paths))
+                content = state.checkpoint(iteration, len(source))
                 if process.is_main:
                     log.info("wrote %s", save_checkpoint(cfg.OUTPUT_DIR, content, cfg.SOLVER.CHECKPOINT_KEEP))
 
