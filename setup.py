@@ -41,6 +41,7 @@ setup(
             "clsa-detect = clsa.detection.train_net:main",
             "clsa-classify = clsa.classification.cli:main",
             "clsa-reproduce = clsa.reproduce.cli:main",
+            "clsa-ap = clsa.reproduce.ap.cli:main",
         ]
     },
 )

@@ -1,0 +1,118 @@
+"""The picture of average precision by object size: methods overlaid with their intervals, and how many objects."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+
+from clsa.configs.command import InputError
+
+#: Colours after Okabe and Ito; with a marker and a line each, so that a grey print tells the files apart as well.
+LOOKS = (
+    ("#0072B2", "o", "-"),
+    ("#D55E00", "^", "-."),
+    ("#009E73", "D", (0, (5, 1))),
+    ("#000000", "s", "--"),
+    ("#CC79A7", "v", ":"),
+    ("#8a6d00", "*", (0, (3, 1, 1, 1))),
+)
+
+#: COCO's bounds of small and medium objects, pixels.
+BOUNDS = (32, 96)
+
+
+def write_size_curve(path: Path, found: dict[str, Any]) -> None:
+    """Draw what :func:`~clsa.reproduce.ap.measure.measure` returns; the file's ending says in which format.
+
+    Raises:
+        InputError: more files than can be told apart, no object in any bin, or a format that matplotlib lacks.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    files = found["files"]
+    formats = FigureCanvasAgg.get_supported_filetypes()
+    if path.suffix.lstrip(".") not in formats:
+        raise InputError(f"--plot {path}: name a file that ends in one of .{', .'.join(sorted(formats))}")
+    if len(files) > len(LOOKS):
+        raise InputError(f"--plot tells at most {len(LOOKS)} files apart, got {len(files)}. Leave some of them out.")
+    shown = [k for k, size in enumerate(found["sizes"]) if size["objects"]]
+    if not shown:
+        raise InputError(f"--plot: {found['annotations']} has no object of any size that counts")
+
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    edges = _edges(found["sizes"])
+    for k, (file, (colour, marker, line)) in enumerate(zip(files, LOOKS, strict=False)):
+        shift = 2 ** (0.07 * (k - (len(files) - 1) / 2))  # so that intervals do not hide each other
+        x = [shift * math.sqrt(edges[i] * edges[i + 1]) for i in shown]
+        y = [file["by_size"][i]["AP"] for i in shown]
+        above.plot(x, y, color=colour, marker=marker, linestyle=line, linewidth=1.5, markersize=6, label=file["name"])
+        for position, i in zip(x, shown, strict=True):
+            if interval := file["by_size"][i]["interval"]:
+                above.plot([position] * 2, [interval["low"], interval["high"]], color=colour, linewidth=1.2, alpha=0.8)
+    _draw_counts(below, edges, [size["objects"] for size in found["sizes"]])
+
+    visible = [edges[shown[0]], edges[shown[-1] + 1]]
+    for axes in (above, below):
+        for bound in BOUNDS:
+            if visible[0] < bound < visible[1]:
+                axes.axvline(bound, color="#767676", linewidth=0.9, linestyle=(0, (1, 2)), zorder=0)
+        axes.spines[["top", "right"]].set_visible(False)
+    _name_ranges(above, visible)
+    above.set_ylabel("AP, %")
+    above.set_ylim(bottom=0)
+    above.grid(axis="y", alpha=0.3)
+    below.set_xscale("log", base=2)
+    below.set_xlim(visible)
+    below.minorticks_off()
+    ticks = sorted({2**k for k in range(2, 11)} | {96})
+    ticks = [tick for tick in ticks if visible[0] * 0.99 <= tick <= visible[1] * 1.01]
+    below.set_xticks(ticks, [str(tick) for tick in ticks])
+    below.set_xlabel("side of the object (square root of its area), pixels")
+    below.set_ylabel("objects")
+    figure.legend(*above.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    resamples = found["bootstrap"]["resamples"]
+    bars = f"; bars: 95 % interval of {resamples} bootstrap resamples of the images" if resamples else ""
+    figure.supxlabel(f"{found['flavour']}, {found['images']} images{bars}", fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context({"savefig.dpi": 200}):
+        figure.savefig(path)
+
+
+def _edges(sizes: Sequence[dict[str, Any]]) -> list[float]:
+    """Of the bins, in pixels; the outermost two, 0 and endless, are put half an octave beyond their neighbours."""
+    inner = [math.sqrt(size["area"][0]) for size in sizes[1:]]
+    return [inner[0] / math.sqrt(2), *inner, inner[-1] * math.sqrt(2)]
+
+
+def _draw_counts(axes: Axes, edges: Sequence[float], counts: Sequence[int]) -> None:
+    widths = [high - low for low, high in pairwise(edges)]
+    axes.bar(edges[:-1], counts, widths, align="edge", color="#c8c8c8", edgecolor="white", linewidth=0.8)
+    for (low, high), count in zip(pairwise(edges), counts, strict=True):
+        if count:
+            axes.annotate(
+                f"{count}",
+                (math.sqrt(low * high), count),
+                (0, 1),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                fontsize=6.5,
+            )
+    axes.set_ylim(0, 1.3 * max(counts))
+    axes.set_yticks([])
+
+
+def _name_ranges(axes: Axes, visible: Sequence[float]) -> None:
+    """small, medium, large, along the upper edge, where there is room for the word."""
+    for name, low, high in (("small", 0, BOUNDS[0]), ("medium", *BOUNDS), ("large", BOUNDS[1], math.inf)):
+        low, high = max(low, visible[0]), min(high, visible[1])
+        if high > 1.3 * low:
+            place = math.sqrt(low * high)
+            axes.text(place, 1.0, name, transform=axes.get_xaxis_transform(), ha="center", va="bottom", fontsize=8)
