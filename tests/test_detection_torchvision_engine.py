@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from clsa.configs.command import InputError
 from clsa.configs.loading import load_config
@@ -69,6 +70,17 @@ def small(tmp_path, mini_root, monkeypatch):
 
 def metrics_of(folder):
     return [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+
+
+def assert_tensorboard_has_the_same(folder):
+    """Every number of metrics.json, and no other, whatever was written before a resumption."""
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    lines = metrics_of(folder)
+    assert set(events.Tags()["scalars"]) == lines[0].keys() - {"iteration"}
+    for name in events.Tags()["scalars"]:
+        read = {event.step: event.value for event in events.Scalars(name)}
+        assert read == {line["iteration"]: pytest.approx(line[name], rel=1e-6) for line in lines}, name  # of float32
 
 
 def assert_same(a, b, path="checkpoint"):
@@ -137,6 +149,8 @@ def test_a_resumed_run_ends_with_the_same_bits(small, tmp_path):
     losses = [[line["total_loss"] for line in metrics_of(tmp_path / name)] for name in ("whole", "stopped")]
     assert losses[0] == losses[1]
     assert len(losses[0]) == 4
+    for name in ("whole", "stopped"):
+        assert_tensorboard_has_the_same(tmp_path / name)
     assert (
         read_result(tmp_path / "whole" / "result.json")["values"]
         == (read_result(tmp_path / "stopped" / "result.json")["values"])
