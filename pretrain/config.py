@@ -66,8 +66,8 @@ def get_cfg() -> CN:
     # An image that cannot be read. False: an error. True: the next one takes its place, and it is listed in
     # OUTPUT_DIR/skipped_images.txt, counted in log.txt and, as skipped_images, in metrics.json.
     _C.DATA.SKIP_BAD = False
-    # pil: decode and crop with Pillow. simplejpeg: quicker (needs that package), with crops that differ by a few grey
-    # levels here and there: the decoded image is the same, its resampling rounds otherwise.
+    # pil: decode and crop with Pillow. simplejpeg: quicker (needs that package), with crops in which some values differ
+    # by one grey level: the decoded image is the same, its resampling rounds otherwise.
     _C.DATA.DECODER = "pil"
     # Who jitters, blurs, flips and applies the strong operations: the loader's workers, with Pillow; or the device, on
     # whole batches, with the same pixels. auto: the device if it is a GPU. Does not change any result.

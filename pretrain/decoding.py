@@ -1,9 +1,9 @@
 """From an encoded image to its crops: by Pillow, or by a quicker road with slightly different pixels.
 
 ``pil`` decodes and resamples with Pillow. ``simplejpeg`` decodes JPEGs with libjpeg-turbo, to the pixels that Pillow
-decodes, and resamples with PyTorch's vectorised kernel, an antialiased bilinear filter like Pillow's with coarser
-weights: a crop differs by a few grey levels in some of a hundred values (``benchmarks/data.py`` prints how many). What
-is no plain JPEG, or damaged, is left to Pillow, so that both decoders accept the same files.
+decodes, and resamples with PyTorch's vectorised kernel, the same antialiased filter with coarser weights: some values
+of a crop differ by one grey level (``benchmarks/data.py`` prints how many). What is no plain JPEG, or damaged, is left
+to Pillow, so that both decoders accept the same files.
 """
 
 import io
@@ -35,7 +35,8 @@ class PillowImage:
         self.image, self.size = image, image.size
 
     def crop(self, box: Box, side: int) -> np.ndarray:
-        return np.array(self.image.resize((side, side), Image.Resampling.BILINEAR, box=box))
+        # Cut, then resampled, as torchvision does; resize(box=...) would mix in pixels from around the box.
+        return np.array(self.image.crop(box).resize((side, side), Image.Resampling.BILINEAR))
 
 
 class ArrayImage:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from clsa.pretrain.augment import StrongView, build_views, color_jitter, crop_box, weak_operations
+from clsa.pretrain.augment import View, apply, build_views, crop_box, draw_jitter, draw_weak_operations
 from clsa.pretrain.config import get_cfg
-from clsa.pretrain.strong_augment import OPERATIONS, draw_operations, strong_operations
+from clsa.pretrain.decoding import PillowImage
+from clsa.pretrain.strong_augment import OPERATIONS, draw_operations
 
 
 @pytest.fixture
@@ -19,6 +20,12 @@ def image():
 
 def pixels(image):
     return np.asarray(image).tolist()
+
+
+def made(view, image, rng):
+    """The view, drawn from ``rng`` and made by Pillow."""
+    drawn = view.draw(image.size, rng)
+    return apply(Image.fromarray(PillowImage(image).crop(drawn.box, view.size)), drawn.operations)
 
 
 def operation(name):
@@ -34,8 +41,8 @@ def test_only_the_views_in_use_each_of_its_size(image, method, sizes):
     if method == "clsa_multi":
         cfg.STRONG.SIZES, cfg.STRONG.SCALES = (40, 24), ((0.2, 1.0), (0.1, 0.5))
     views = pickle.loads(pickle.dumps(build_views(cfg)))  # as for a worker that is started afresh
-    made = [view(image, np.random.default_rng(number)) for number, view in enumerate(views)]
-    assert [(view.size, view.mode) for view in made] == [((size, size), "RGB") for size in sizes]
+    images = [made(view, image, np.random.default_rng(number)) for number, view in enumerate(views)]
+    assert [(image.size, image.mode) for image in images] == [((size, size), "RGB") for size in sizes]
 
 
 @pytest.mark.parametrize("weak_first", [False, True])
@@ -43,7 +50,7 @@ def test_a_view_depends_on_its_generator_alone(image, weak_first):
     cfg = get_cfg()
     cfg.STRONG.WEAK_FIRST = weak_first
     for view in build_views(cfg):
-        first, again, other = (pixels(view(image, np.random.default_rng(seed))) for seed in (5, 5, 6))
+        first, again, other = (pixels(made(view, image, np.random.default_rng(seed))) for seed in (5, 5, 6))
         assert first == again
         assert first != other
 
@@ -70,10 +77,9 @@ def test_a_crop_that_cannot_have_its_aspect_is_the_largest_centred_one():
 
 def test_jitter_of_strength_zero_changes_nothing_and_brightness_stays_in_its_range():
     gray = Image.new("RGB", (4, 4), (100, 100, 100))
-    assert pixels(color_jitter(gray, np.random.default_rng(0), (0.0, 0.0, 0.0, 0.0))) == pixels(gray)
-    values = [
-        np.asarray(color_jitter(gray, np.random.default_rng(seed), (0.4, 0.0, 0.0, 0.0))).max() for seed in range(200)
-    ]
+    assert pixels(apply(gray, draw_jitter(np.random.default_rng(0), (0.0, 0.0, 0.0, 0.0)))) == pixels(gray)
+    jitters = [draw_jitter(np.random.default_rng(seed), (0.4, 0.0, 0.0, 0.0)) for seed in range(200)]
+    values = [np.asarray(apply(gray, jitter)).max() for jitter in jitters]
     assert 60 <= min(values) < 65
     assert 135 < max(values) <= 140
 
@@ -81,11 +87,11 @@ def test_jitter_of_strength_zero_changes_nothing_and_brightness_stays_in_its_ran
 def test_weak_operations_happen_with_their_probabilities(image):
     weak = get_cfg().WEAK
     weak.JITTER_PROB, weak.GRAY_PROB, weak.BLUR_PROB, weak.FLIP_PROB = 0.0, 0.0, 0.0, 1.0
-    assert pixels(weak_operations(image, np.random.default_rng(0), weak)) == pixels(ImageOps.mirror(image))
+    assert pixels(apply(image, draw_weak_operations(np.random.default_rng(0), weak))) == pixels(ImageOps.mirror(image))
     weak.FLIP_PROB, weak.GRAY_PROB = 0.0, 0.25
     grays = 0
     for seed in range(400):
-        out = np.asarray(weak_operations(image, np.random.default_rng(seed), weak))
+        out = np.asarray(apply(image, draw_weak_operations(np.random.default_rng(seed), weak)))
         grays += bool((out[..., 0] == out[..., 1]).all() and (out[..., 1] == out[..., 2]).all())
     assert 70 <= grays <= 130
 
@@ -174,11 +180,13 @@ def test_the_public_codes_pool_and_magnitudes():
 
 def test_operations_are_applied_with_their_probability(image):
     strong = get_cfg().STRONG
-    applied = [len(draw_operations(np.random.default_rng(seed), strong)) for seed in range(560)]
+    drawn = [draw_operations(np.random.default_rng(seed), strong) for seed in range(560)]
+    assert {len(operations) for operations in drawn} == {5}
+    applied = [sum(op.name != "Identity" for op, _ in operations) for operations in drawn]
     assert 1300 <= sum(applied) <= 1500  # 560 * 5 / 2 = 1400
     assert max(applied) == 5
     strong.PROB = 0.0
-    assert pixels(strong_operations(image, np.random.default_rng(0), strong)) == pixels(image)
+    assert pixels(apply(image, draw_operations(np.random.default_rng(0), strong))) == pixels(image)
 
 
 @pytest.mark.parametrize(("key", "query"), [(False, True), (True, True)])
@@ -186,16 +194,32 @@ def test_ablations_put_a_strong_view_in_the_place_of_a_weak_one(image, key, quer
     cfg = get_cfg()
     cfg.METHOD, cfg.WEAK.SIZE = "moco_v2", 40
     cfg.STRONG.AS_KEY, cfg.STRONG.AS_QUERY = key, query
-    strong = StrongView(40, cfg.WEAK.SCALE, cfg.STRONG, cfg.WEAK)
+    strong = View(40, cfg.WEAK.SCALE, strong=cfg.STRONG)
     for view, is_strong in zip(build_views(cfg), (key, query), strict=True):
-        same = pixels(view(image, np.random.default_rng(3))) == pixels(strong(image, np.random.default_rng(3)))
+        same = view.draw(image.size, np.random.default_rng(3)) == strong.draw(image.size, np.random.default_rng(3))
         assert same == is_strong
 
 
-def test_weak_queries_of_several_sizes(image):
+def test_weak_queries_of_several_sizes():
     cfg = get_cfg()
     cfg.METHOD, cfg.WEAK.SIZE = "clsa_multi", 48
     cfg.WEAK.QUERY_SIZES, cfg.WEAK.QUERY_SCALES = (40, 32), ((0.2, 1.0), (0.1, 0.5))
     cfg.STRONG.SIZES, cfg.STRONG.SCALES = (40, 32), ((0.2, 1.0), (0.1, 0.5))
-    sizes = [view(image, np.random.default_rng(0)).width for view in build_views(cfg)]
+    sizes = [view.size for view in build_views(cfg)]
     assert sizes == [48, 40, 32, 40, 32]
+
+
+def test_what_is_drawn_in_what_order(image):
+    """Seven weak operations, then, with WEAK_FIRST, five strong ones; the same whether or not they are applied."""
+    cfg = get_cfg()
+    cfg.STRONG.WEAK_FIRST = True
+    weak, _, strong = build_views(cfg)
+    jitter = {"Brightness", "Contrast", "Color", "Hue"}
+    for seed in range(50):
+        names = [op.name for op, _ in weak.draw(image.size, np.random.default_rng(seed)).operations]
+        assert set(names[:4]) in (jitter, {"Identity"})
+        assert [name in ("Identity", own) for name, own in zip(names[4:], ("Gray", "Blur", "Flip"), strict=True)] == [
+            True
+        ] * 3
+        drawn = strong.draw(image.size, np.random.default_rng(seed))
+        assert len(drawn.operations) == 12

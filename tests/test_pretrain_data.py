@@ -1,6 +1,7 @@
 """The order of the images and their views: the same for any number of workers and processes, and at any start."""
 
 import itertools
+import logging
 
 import numpy as np
 import pytest
@@ -8,10 +9,14 @@ import torch
 from PIL import Image
 
 from clsa.configs.command import InputError
+from clsa.pretrain.augment import View
 from clsa.pretrain.config import get_cfg
-from clsa.pretrain.data import BatchOrder, Normalise, batches, find_images
+from clsa.pretrain.data import BatchOrder, Normalise, ViewBatch, ViewDataset, augments_on_device, batches
+from clsa.pretrain.decoding import DECODERS
 from clsa.pretrain.distributed import Process
 from clsa.pretrain.seeding import Purpose, generator
+from clsa.pretrain.skipped_images import SkippedImages
+from clsa.pretrain.sources import ImageFiles
 
 ALONE = Process(0, 1, torch.device("cpu"))
 
@@ -34,57 +39,72 @@ def small_config(**data):
     return cfg
 
 
-def test_images_are_found_in_order(folder):
-    paths = find_images(str(folder))
-    assert [path[len(str(folder)) :] for path in paths[:6]] == [f"/n01/{n}.JPEG" for n in range(5)] + ["/n02/0.JPEG"]
+def source_of(folder):
+    return ImageFiles([str(path) for path in sorted(folder.glob("*/*.JPEG"))])
 
 
-@pytest.mark.parametrize("name", ["", "no/such/folder"])
-def test_a_missing_folder_is_named(name):
-    with pytest.raises(InputError, match=f"data folder '{name}' does not exist. Set DATA.TRAIN to a folder"):
-        find_images(name)
-
-
-def test_a_folder_without_class_folders_is_refused(tmp_path):
-    Image.new("RGB", (4, 4)).save(tmp_path / "lost.JPEG")
-    with pytest.raises(InputError, match="is not laid out as <class>/<image>"):
-        find_images(str(tmp_path))
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"is not laid out as <class>/<image>.*empty"):
-        find_images(str(tmp_path))
+def same(one, other):
+    """Batches, pixel by pixel."""
+    return all(
+        torch.equal(a.pixels, b.pixels) for x, y in zip(one, other, strict=True) for a, b in zip(x, y, strict=True)
+    )
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_image_is_named(folder, workers):
     broken = folder / "n01" / "3.JPEG"
     broken.write_bytes(broken.read_bytes()[:200])
-    five_epochs = batches(small_config(workers=workers), find_images(str(folder)), ALONE, 0, 10)
+    five_epochs = batches(small_config(workers=workers), source_of(folder), ALONE, 0, 10)
     with pytest.raises(InputError, match=rf"^image {broken} cannot be read: ") as caught:
         list(five_epochs)
     assert "Traceback" not in str(caught.value)
 
 
 def test_views_depend_neither_on_workers_nor_on_the_start(folder):
-    paths = find_images(str(folder))
-    whole = list(batches(small_config(), paths, ALONE, 0, 5))
-    with_workers = list(batches(small_config(workers=2), paths, ALONE, 0, 5))
-    from_step_3 = list(batches(small_config(), paths, ALONE, 3, 5))  # in the middle of the second epoch of 2 steps
+    source = source_of(folder)
+    whole = list(batches(small_config(), source, ALONE, 0, 5))
+    with_workers = list(batches(small_config(workers=2), source, ALONE, 0, 5))
+    from_step_3 = list(batches(small_config(), source, ALONE, 3, 5))  # in the middle of the second epoch of 2 steps
     assert [len(views) for views in whole] == [3] * 5
-    assert [tuple(view.shape) for view in whole[0]] == [(4, 16, 16, 3), (4, 16, 16, 3), (4, 12, 12, 3)]
-    assert whole[0][0].dtype == torch.uint8
-    for one, other in ((whole, with_workers), (whole[3:], from_step_3)):
-        for views, others in zip(one, other, strict=True):
-            assert all(map(torch.equal, views, others))
+    assert [tuple(view.pixels.shape) for view in whole[0]] == [(4, 16, 16, 3), (4, 16, 16, 3), (4, 12, 12, 3)]
+    assert whole[0][0].pixels.dtype == torch.uint8
+    assert same(whole, with_workers)
+    assert same(whole[3:], from_step_3)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_device_makes_the_views_that_the_workers_make(folder, workers):
+    """To the last bit, from crops that travel with what is to be done on them."""
+    by_workers, by_device = small_config(workers=workers), small_config(workers=workers)
+    by_workers.DATA.AUGMENT_ON, by_device.DATA.AUGMENT_ON = "workers", "device"
+    normalise, source = Normalise(torch.device("cpu"), channels_last=True), source_of(folder)
+    pairs = zip(batches(by_workers, source, ALONE, 0, 3), batches(by_device, source, ALONE, 0, 3), strict=True)
+    for one, other in pairs:
+        assert [view.codes.shape[1] for view in one] == [0, 0, 0]
+        assert [view.codes.shape[1] for view in other] == [7, 7, 5]  # jitter 4, gray, blur, flip; five strong ones
+        assert all(torch.equal(normalise(a), normalise(b)) for a, b in zip(one, other, strict=True))
 
 
 def test_key_and_query_are_different_views_and_epochs_differ(folder):
-    key, query, _ = next(batches(small_config(), find_images(str(folder)), ALONE, 0, 1))
-    assert not torch.equal(key, query)
+    key, query, _ = next(batches(small_config(), source_of(folder), ALONE, 0, 1))
+    assert not torch.equal(key.pixels, query.pixels)
     order = list(BatchOrder(10, 4, 0, 0, 4, ALONE))
     assert [epoch for batch in order for epoch, _ in batch] == [0] * 8 + [1] * 8
     first, second = ([i for batch in half for _, i in batch] for half in (order[:2], order[2:]))
     assert len(set(first)) == len(set(second)) == 8  # each image at most once an epoch
     assert first != second
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 3), (3, 1)])
+def test_an_epoch_goes_on_with_another_number_of_processes(before, after):
+    """Stopped in its middle: no image twice, none left out, in the order of one process."""
+    alone = list(BatchOrder(36, 6, 7, 0, 6, ALONE))
+    shares = []
+    for world, steps in ((before, (0, 4)), (after, (4, 6))):
+        ranks = [list(BatchOrder(36, 6, 7, *steps, Process(rank, world, torch.device("cpu")))) for rank in range(world)]
+        shares += [list(itertools.chain(*parts)) for parts in zip(*ranks, strict=True)]
+    assert shares == alone
+    assert sorted(index for batch in shares for _, index in batch) == list(range(36))
 
 
 def test_processes_share_each_batch_in_rank_order():
@@ -100,10 +120,68 @@ def test_random_streams_of_different_purposes_differ():
 
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_normalise_uses_imagenets_statistics(channels_last):
-    view = torch.tensor([124, 116, 104], dtype=torch.uint8).repeat(2, 5, 5, 1)
-    images = Normalise(torch.device("cpu"), channels_last)(view)
+    pixels = torch.tensor([124, 116, 104], dtype=torch.uint8).repeat(2, 5, 5, 1)
+    nothing = torch.empty(2, 0)
+    images = Normalise(torch.device("cpu"), channels_last)(ViewBatch(pixels, nothing, nothing))
     assert images.shape == (2, 3, 5, 5)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     assert images.is_contiguous(memory_format=layout)
     expected = [(124 - 123.675) / 58.395, (116 - 116.28) / 57.12, (104 - 103.53) / 57.375]
     torch.testing.assert_close(images[1, :, 2, 3], torch.tensor(expected))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_bad_images_are_skipped_listed_and_counted(folder, tmp_path, workers, caplog):
+    """Images 4 and 5 are bad: their places are filled, the others stay as they are."""
+    source = source_of(folder)
+    bad = [folder / "n01" / "4.JPEG", folder / "n02" / "0.JPEG"]
+    good = [list(batch) for batch in batches(small_config(workers=workers), source, ALONE, 0, 2)]
+    bad[0].write_bytes(bad[0].read_bytes()[:200])
+    bad[1].unlink()
+    cfg = small_config(workers=workers)
+    cfg.DATA.SKIP_BAD = True
+    skipped = SkippedImages(tmp_path, ALONE, 0)
+    views = list(batches(cfg, source, ALONE, 0, 2, skipped))
+    order = [index for batch in BatchOrder(10, 4, cfg.SEED, 0, 2, ALONE) for _, index in batch]
+    assert {4, 5} <= set(order)
+    for place, index in enumerate(order):
+        before, after = (run[place // 4][0].pixels[place % 4] for run in (good, views))
+        assert torch.equal(before, after) == (index not in (4, 5))
+    assert skipped.count(logging.getLogger()) == 2
+    lines = [line.split("\t") for line in (tmp_path / "skipped_images.txt").read_text().splitlines()]
+    assert [line[0] for line in lines] == [str(path) for path in bad]
+    assert "cannot be read" in lines[0][1]
+    assert "does not exist" in lines[1][1]
+    assert "2 images cannot be read and are skipped, see" in caplog.text
+
+    resumed = SkippedImages(tmp_path, ALONE, 2)
+    resumed.note([(str(bad[0]), "again")])
+    assert resumed.count(logging.getLogger()) == 2  # not listed twice
+    assert SkippedImages(tmp_path, ALONE, 0).count(logging.getLogger()) == 0  # a new run begins the list
+    assert not (tmp_path / "skipped_images.txt").exists()
+
+
+def test_the_image_after_a_bad_one_takes_its_place(folder):
+    source = source_of(folder)
+    views = [View(16, (0.2, 1.0))]
+    (folder / "n02" / "4.JPEG").write_bytes(b"no image")  # the last: the first follows
+    sample = ViewDataset(source, views, 0, DECODERS["pil"], skip_bad=True)[0, 9]
+    drawn = views[0].draw((30, 20), generator(Purpose.VIEW, 0, 0, 9, 0))
+    expected = DECODERS["pil"](source.read(0), "").crop(drawn.box, 16)
+    np.testing.assert_array_equal(sample.views[0][0], expected)
+    assert [name for name, _ in sample.skipped] == [source.name(9)]
+
+
+def test_a_source_without_a_readable_image_is_an_error_all_the_same(tmp_path):
+    cfg = small_config()
+    cfg.DATA.SKIP_BAD = True
+    source = ImageFiles([str(tmp_path / f"{number}.jpg") for number in range(8)])
+    with pytest.raises(InputError, match=rf"^8 images in a row cannot be read.*{tmp_path}/\d.jpg does not exist"):
+        next(batches(cfg, source, ALONE, 0, 1))
+
+
+def test_augmenting_on_a_gpu_if_there_is_one():
+    cfg = get_cfg()
+    assert [augments_on_device(cfg, torch.device(device)) for device in ("cpu", "cuda")] == [False, True]
+    cfg.DATA.AUGMENT_ON = "workers"
+    assert not augments_on_device(cfg, torch.device("cuda"))
