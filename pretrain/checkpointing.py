@@ -29,7 +29,7 @@ from clsa.configs.command import InputError
 from clsa.configs.loading import flat_keys
 from clsa.configs.run_files import atomic_write, plain
 
-from .config import value
+from .config import get_cfg, value
 
 FORMAT = "clsa-pretrain"
 VERSION = 1
@@ -45,6 +45,14 @@ MAY_CHANGE = frozenset(
         "DATA.DECODER",
         "DATA.AUGMENT_ON",
         "MODEL.CHANNELS_LAST",
+        "MONITOR.PERIOD",
+        "MONITOR.DATA",
+        "MONITOR.CLASSES",
+        "MONITOR.IMAGES_PER_CLASS",
+        "MONITOR.NEIGHBOURS",
+        "MONITOR.SIZE",
+        "SOLVER.ACCUMULATE",
+        "SOLVER.COMPILE",
         "SOLVER.LR",
         "SOLVER.PRECISION",
         "SOLVER.LOG_PERIOD",
@@ -143,7 +151,8 @@ def check_same_run(path: Path, content: dict[str, Any], cfg: CfgNode, images: in
     saved, now = content["config"], plain(cfg)
     refused, admissible = [], []
     for key in sorted({*flat_keys(CfgNode(saved)), *flat_keys(cfg)}):
-        before, after = _lookup(saved, key), _lookup(now, key)
+        # A key that is newer than the checkpoint: that run did what is now its default.
+        before, after = _lookup(saved, key, _lookup(plain(get_cfg()), key)), _lookup(now, key)
         if before != after:
             (admissible if key in MAY_CHANGE else refused).append(f"{key} was {before!r}, now {after!r}")
     if content["images"] != images:
@@ -165,10 +174,10 @@ def _iteration(path: Path) -> int:
     return int(path.stem.removeprefix("checkpoint_"))
 
 
-def _lookup(tree: Any, key: str) -> Any:
+def _lookup(tree: Any, key: str, default: Any = None) -> Any:
     for part in key.split("."):
         if not isinstance(tree, dict) or part not in tree:
-            return None
+            return default
         tree = tree[part]
     return tree
 

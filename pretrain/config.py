@@ -13,6 +13,7 @@ METHODS = ("random_init", "moco_v2", "clsa_single", "clsa_multi")
 BANKS = ("positive_and_queue", "batch_and_queue")
 HEAD_NORMS = ("none", "BN")
 STRONG_LOSSES = ("ddm", "contrastive")
+NORMS = ("BN", "SyncBN", "FrozenBN")
 BN_STATISTICS = ("all_views", "weak_views", "re_estimated")
 POOLS = ("invert", "identity")
 MAGNITUDES = ("uniform", "tenths")
@@ -25,8 +26,12 @@ AT_LEAST_ONE = (
     "MODEL.HEAD_OUTPUT",
     "LOSS.QUEUE_LENGTH",
     "WEAK.SIZE",
+    "MONITOR.CLASSES",
+    "MONITOR.IMAGES_PER_CLASS",
+    "MONITOR.NEIGHBOURS",
     "SOLVER.EPOCHS",
     "SOLVER.BATCH_SIZE",
+    "SOLVER.ACCUMULATE",
     "SOLVER.LOG_PERIOD",
     "SOLVER.CHECKPOINT_PERIOD",
 )
@@ -38,6 +43,8 @@ NOT_NEGATIVE = (
     "LOSS.DDM_TARGET_TEMPERATURE",
     "LOSS.DDM_STUDENT_TEMPERATURE",
     "MODEL.BN_REESTIMATION_STEPS",
+    "MONITOR.PERIOD",
+    "MONITOR.SIZE",
     "STRONG.ROUNDS",
     "SOLVER.MAX_ITER",
     "SOLVER.WARMUP_ITERS",
@@ -91,6 +98,10 @@ def get_cfg() -> CN:
     _C.MODEL.KEY_MOMENTUM = 0.999
     # Backbone weights to start from, of any target of clsa-convert; the head starts from SEED. Empty: everything does.
     _C.MODEL.INIT = ""
+    # What BN normalises by while training. BN: the micro-batch of each process, key batches shuffled (paper). SyncBN:
+    # the micro-batches of all processes, on GPUs. FrozenBN: its running statistics, which stay as MODEL.INIT has them;
+    # scale and shift go on learning.
+    _C.MODEL.NORM = "BN"
     # Running statistics of the query network's BN, which its users will normalise by. all_views: they follow weak and
     # strong views alike (paper: nothing is said; public code). weak_views: only weak ones. re_estimated: as all_views,
     # and at the last step estimated anew over BN_REESTIMATION_STEPS batches of weak views.
@@ -161,12 +172,20 @@ def get_cfg() -> CN:
     # Images of one step, over all processes together. With n times the batch, multiply LR by n.
     _C.SOLVER.BATCH_SIZE = 256
     _C.SOLVER.LR = 0.03
+    # Micro-batches that each process computes one after the other for one step, for less memory. n processes with
+    # ACCUMULATE m give the losses of n * m processes: the keys of the whole batch are there first, and BN normalises
+    # each micro-batch, with shuffled keys, as it would normalise a process's batch.
+    _C.SOLVER.ACCUMULATE = 1
+    # False: the cosine moves at each step. True: once an epoch, as in MoCo v2's code and the public code.
+    _C.SOLVER.COSINE_PER_EPOCH = False
     # Steps in which the learning rate rises linearly to LR; the cosine to 0 takes the rest. The paper: 0.
     _C.SOLVER.WARMUP_ITERS = 0
     _C.SOLVER.MOMENTUM = 0.9
     _C.SOLVER.WEIGHT_DECAY = 1e-4
     # float32, bfloat16 or float16 (with loss scaling): of the networks. The losses are always computed in float32.
     _C.SOLVER.PRECISION = "float32"
+    # torch.compile of both networks. It takes minutes before the first step.
+    _C.SOLVER.COMPILE = False
     _C.SOLVER.LOG_PERIOD = 50  # steps
     _C.SOLVER.CHECKPOINT_PERIOD = 5000  # steps; the last step always writes one
     # Keep only the newest this many checkpoints. 0: all.
@@ -174,6 +193,16 @@ def get_cfg() -> CN:
     # Write a checkpoint and stop once this step is reached, to go on later with --resume (for a queue with a time
     # limit). The learning rate does not depend on it. 0: off.
     _C.SOLVER.STOP_AFTER = 0
+
+    # Watches the query network's backbone on held-out images: how many are of the class that their nearest neighbours
+    # among the others vote for. It changes nothing of the training.
+    _C.MONITOR = CN()
+    _C.MONITOR.PERIOD = 0  # steps; 0: off
+    _C.MONITOR.DATA = ""  # folder of <class>/<image> files, such as imagenet/val
+    _C.MONITOR.CLASSES = 50  # at most; evenly over the sorted ones
+    _C.MONITOR.IMAGES_PER_CLASS = 10  # at most; evenly over the sorted ones
+    _C.MONITOR.NEIGHBOURS = 20
+    _C.MONITOR.SIZE = 0  # pixels of the central crop; 0: WEAK.SIZE
     return _C
 
 
@@ -188,6 +217,7 @@ def check_config(cfg: CN, world_size: int = 1) -> None:
     _one_of(cfg, "MODEL.HEAD_NORM", HEAD_NORMS)
     _one_of(cfg, "LOSS.BANK", BANKS)
     _one_of(cfg, "LOSS.STRONG", STRONG_LOSSES)
+    _one_of(cfg, "MODEL.NORM", NORMS)
     _one_of(cfg, "MODEL.BN_STATISTICS", BN_STATISTICS)
     _one_of(cfg, "DATA.DECODER", DECODERS)
     _one_of(cfg, "DATA.AUGMENT_ON", AUGMENT_ON)
@@ -215,10 +245,18 @@ def check_config(cfg: CN, world_size: int = 1) -> None:
             f"SOLVER.BATCH_SIZE {cfg.SOLVER.BATCH_SIZE} is larger than LOSS.QUEUE_LENGTH {cfg.LOSS.QUEUE_LENGTH}: "
             "the keys of one step would not fit into the queue. Lower the batch or lengthen the queue."
         )
-    if cfg.SOLVER.BATCH_SIZE % world_size:
+    shares = world_size * cfg.SOLVER.ACCUMULATE
+    if cfg.SOLVER.BATCH_SIZE % shares:
+        micro_batches = f" of {cfg.SOLVER.ACCUMULATE} micro-batches each" if cfg.SOLVER.ACCUMULATE > 1 else ""
         raise InputError(
-            f"SOLVER.BATCH_SIZE {cfg.SOLVER.BATCH_SIZE} does not divide among {world_size} processes. "
-            f"Take a multiple of {world_size}."
+            f"SOLVER.BATCH_SIZE {cfg.SOLVER.BATCH_SIZE} does not divide among {world_size} processes{micro_batches}. "
+            f"Take a multiple of {shares}."
+        )
+    _check_what_the_method_uses(cfg)
+    if cfg.MONITOR.PERIOD and not cfg.MONITOR.DATA:
+        raise InputError(
+            "MONITOR.PERIOD is set, but MONITOR.DATA is empty: the monitor needs a folder of <class>/<image> files "
+            "that are not trained on. Name one, or set MONITOR.PERIOD to 0."
         )
     _check_crops("WEAK.SCALE", [cfg.WEAK.SCALE])
     _check_weak_queries(cfg)
@@ -242,6 +280,32 @@ def value(cfg: CN, key: str):
     for part in key.split("."):
         cfg = cfg[part]
     return cfg
+
+
+def _check_what_the_method_uses(cfg: CN) -> None:
+    if cfg.METHOD == "random_init" and cfg.MODEL.INIT:
+        raise InputError(
+            f"METHOD random_init is the untrained network, MODEL.INIT {cfg.MODEL.INIT} would not be. "
+            "Leave MODEL.INIT empty."
+        )
+    if cfg.METHOD == "moco_v2" and cfg.LOSS.STRONG != "ddm":
+        raise InputError(
+            f"LOSS.STRONG {cfg.LOSS.STRONG} is what strong queries learn by, METHOD moco_v2 has none. "
+            "Take METHOD clsa_single or clsa_multi, or leave LOSS.STRONG at ddm."
+        )
+    own_temperature = cfg.LOSS.DDM_TARGET_TEMPERATURE or cfg.LOSS.DDM_STUDENT_TEMPERATURE
+    if own_temperature and (cfg.METHOD == "moco_v2" or cfg.LOSS.STRONG != "ddm"):
+        raise InputError(
+            "LOSS.DDM_TARGET_TEMPERATURE and LOSS.DDM_STUDENT_TEMPERATURE belong to the DDM loss, which METHOD "
+            f"{cfg.METHOD} with LOSS.STRONG {cfg.LOSS.STRONG} does not have. Leave them at 0."
+        )
+    if cfg.MODEL.NORM == "FrozenBN" and cfg.MODEL.BN_STATISTICS != "all_views":
+        raise InputError(
+            f"MODEL.NORM FrozenBN keeps BN's running statistics, MODEL.BN_STATISTICS {cfg.MODEL.BN_STATISTICS} would "
+            "change them. Set one of the two only."
+        )
+    if cfg.MODEL.BN_STATISTICS == "re_estimated" and cfg.MODEL.BN_REESTIMATION_STEPS < 1:
+        raise InputError("MODEL.BN_STATISTICS re_estimated needs MODEL.BN_REESTIMATION_STEPS of at least 1, got 0.")
 
 
 def _check_weak_queries(cfg: CN) -> None:

@@ -28,6 +28,7 @@ from .augment import DrawnView, View, apply, build_views
 from .batched_augment import apply_batch, encode
 from .decoding import Decoded, decoder
 from .distributed import Process
+from .interruption import leave_signals_to_the_trainer
 from .seeding import Purpose, generator
 from .skipped_images import SkippedImages
 from .sources import Source
@@ -159,6 +160,7 @@ def batches(
         num_workers=cfg.DATA.WORKERS,
         collate_fn=_leave_to_device if not operate else _finished,
         pin_memory=process.device.type == "cuda",
+        worker_init_fn=leave_signals_to_the_trainer,
         # The loader draws a number when it starts. From its own generator: a resumed run starts it once more.
         generator=torch.Generator(),
     )

@@ -12,6 +12,8 @@ from torch import distributed as dist
 
 from clsa.configs.command import InputError
 
+from .interruption import RESUME_EXIT_CODE, Interrupted, handled
+
 
 @dataclass(frozen=True)
 class Process:
@@ -36,7 +38,7 @@ def launch(work: Callable[..., None], num_gpus: int | None, *args) -> None:
 
     Raises:
         InputError: fewer GPUs than asked for.
-        SystemExit: a started process failed; it has said why.
+        SystemExit: a started process failed, it has said why; or all were interrupted (``interruption``).
     """
     use_gpus = num_gpus != 0
     if {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
@@ -54,14 +56,28 @@ def launch(work: Callable[..., None], num_gpus: int | None, *args) -> None:
 
 
 def start_processes(work: Callable[..., None], count: int, use_gpus: bool, *args) -> None:
-    """Start ``count`` processes on this machine, joined in one group. If one fails the others are ended."""
+    """Start ``count`` processes on this machine, joined in one group. If one fails the others are ended.
+
+    The signals that ask for a stop are handed on to them.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
     try:
-        torch.multiprocessing.spawn(_started, (work, count, use_gpus, address, args), nprocs=count)
+        started = torch.multiprocessing.spawn(
+            _started, (work, count, use_gpus, address, args), nprocs=count, join=False
+        )
+
+        def hand_on(number: int, _) -> None:
+            for process in started.processes:
+                if process.is_alive():
+                    os.kill(process.pid, number)
+
+        with handled(hand_on):
+            while not started.join():
+                pass
     except torch.multiprocessing.ProcessExitedException as error:
-        raise SystemExit(1) from error
+        raise SystemExit(RESUME_EXIT_CODE if error.exit_code == RESUME_EXIT_CODE else 1) from error
 
 
 def gather(tensor: Tensor, process: Process) -> Tensor:
@@ -113,7 +129,11 @@ def _join_group(
         torch.cuda.set_device(device)
     backend = "nccl" if use_gpus else "gloo"
     dist.init_process_group(backend, init_method=init_method, rank=rank, world_size=world_size)
-    work(Process(rank, world_size, device), *args)
+    try:
+        work(Process(rank, world_size, device), *args)
+    except Interrupted:
+        dist.destroy_process_group()  # all of them are leaving
+        raise
     # Only after success: after a failure the others may be waiting in a collective, and leaving politely could hang.
     dist.destroy_process_group()
 

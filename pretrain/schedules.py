@@ -4,13 +4,17 @@ from fvcore.common.config import CfgNode
 from fvcore.common.param_scheduler import CompositeParamScheduler, CosineParamScheduler, LinearParamScheduler
 
 
-def learning_rate(cfg: CfgNode, iteration: int, max_iter: int) -> float:
+def learning_rate(cfg: CfgNode, iteration: int, max_iter: int, steps_per_epoch: int = 1) -> float:
     """Learning rate of step ``iteration`` in [1, max_iter]: linear warm-up if there is one, then a cosine to 0.
 
-    The cosine moves at each step; MoCo v2's code, like the paper's, moves it once an epoch.
+    The cosine moves at each step, or with SOLVER.COSINE_PER_EPOCH at the first step of each epoch (MoCo v2's code and
+    the paper's).
     """
     warmup = min(cfg.SOLVER.WARMUP_ITERS, max_iter)
-    progress = (iteration - 1) / max_iter  # [0, 1)
+    done = iteration - 1
+    if cfg.SOLVER.COSINE_PER_EPOCH and done >= warmup:
+        done = max(warmup, done - done % steps_per_epoch)
+    progress = done / max_iter  # [0, 1)
     cosine = CosineParamScheduler(cfg.SOLVER.LR, 0.0)
     if not warmup:
         return cosine(progress)

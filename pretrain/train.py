@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -14,10 +15,14 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from clsa.configs.command import InputError
 from clsa.configs.run_files import plain, start_log, write_config
 
+from .bn_statistics import re_estimate
 from .checkpointing import check_same_run, last_checkpoint, load_checkpoint, save_checkpoint, where_to_start
 from .config import check_config, weak_query_sizes_and_scales
 from .data import Normalise, batches
 from .distributed import Process
+from .interruption import StopRequest
+from .knn_monitor import KnnMonitor
+from .methods import MomentumContrast, Step, mean_step
 from .networks import Encoder
 from .schedules import ddm_weight, learning_rate
 from .skipped_images import SkippedImages
@@ -31,6 +36,7 @@ def pretrain(process: Process, cfg: CfgNode, resume: bool) -> None:
 
     Raises:
         InputError: settings, data or checkpoint that cannot be used; NonFiniteLoss, one of its kind: training diverged.
+        Interrupted: a signal asked for a stop; the checkpoint is written (see ``interruption``).
     """
     check_config(cfg, process.world_size)
     if cfg.METHOD == "random_init":
@@ -75,7 +81,7 @@ def pretrain(process: Process, cfg: CfgNode, resume: bool) -> None:
 def _train(state: TrainingState, source: Source, start: int, stop: int, max_iter: int, log: logging.Logger) -> None:
     """Steps ``start + 1`` to ``stop`` of ``max_iter``."""
     cfg, process, method, optimizer = state.cfg, state.process, state.method, state.optimizer
-    weak_queries = len(weak_query_sizes_and_scales(cfg))
+    steps_per_epoch = len(source) // cfg.SOLVER.BATCH_SIZE
     torch.backends.cudnn.benchmark = process.device.type == "cuda"  # the sizes of the views never change
     method.train()
     model = method
@@ -86,44 +92,83 @@ def _train(state: TrainingState, source: Source, start: int, stop: int, max_iter
         sync_buffers = "forward_sync_buffers" if renamed else "broadcast_buffers"
         model = DistributedDataParallel(method, **{sync_buffers: False})
     normalise = Normalise(process.device, cfg.MODEL.CHANNELS_LAST)
+    monitor = KnnMonitor(cfg) if process.is_main and cfg.MONITOR.PERIOD else None
     files = MetricsFiles(cfg.OUTPUT_DIR, start) if process.is_main else None
     skipped = SkippedImages(cfg.OUTPUT_DIR, process, start)
     bar = tqdm(total=max_iter, initial=start, desc=cfg.METHOD, unit="step", disable=None if process.is_main else True)
-    with logging_redirect_tqdm([log]), bar, contextlib.closing(files) if files else contextlib.nullcontext():
+    with (
+        StopRequest(process.world_size) as stop_request,
+        logging_redirect_tqdm([log]),
+        bar,
+        contextlib.closing(files) if files else contextlib.nullcontext(),
+    ):
         window = StepWindow(process)
         for iteration, views in enumerate(batches(cfg, source, process, start, stop, skipped), start + 1):
             window.images_arrived()
-            lr, beta = learning_rate(cfg, iteration, max_iter), ddm_weight(cfg, iteration)
+            lr, beta = learning_rate(cfg, iteration, max_iter, steps_per_epoch), ddm_weight(cfg, iteration)
             for group in optimizer.param_groups:
                 group["lr"] = lr
 
-            key_view, *queries = map(normalise, views)
-            step = model(key_view, queries[:weak_queries], queries[weak_queries:], iteration)
-            loss = step.contrastive if step.strong is None else step.contrastive + beta * step.strong
+            views = [normalise(view) for view in views]
+            keys = method.embed_keys(views[0], views[1], iteration)
             optimizer.zero_grad()
-            state.scaler.scale(loss).backward()
+            step, loss = _forward_and_backward(model, state, views, keys, beta)
             state.scaler.step(optimizer)
             state.scaler.update()
             method.update_key_network()
-            method.enqueue(step.batch_keys)
+            method.enqueue(keys)
             window.add(iteration, loss, step)
             bar.update()
 
-            if iteration % cfg.SOLVER.LOG_PERIOD == 0 or iteration == stop:
+            interrupted = stop_request.agreed()
+            leaving = iteration == stop or interrupted
+            watched = bool(cfg.MONITOR.PERIOD) and iteration % cfg.MONITOR.PERIOD == 0
+            if iteration % cfg.SOLVER.LOG_PERIOD == 0 or watched or leaving:
                 record = {"iteration": iteration, "epoch": round(iteration * cfg.SOLVER.BATCH_SIZE / len(source), 4)}
                 record |= window.close(cfg.SOLVER.BATCH_SIZE, beta=None if step.strong is None else beta, lr=lr)
                 if cfg.DATA.SKIP_BAD:
                     record["skipped_images"] = skipped.count(log)
+                if watched and monitor:
+                    record["knn_top1"] = monitor.top1(method.query.backbone, normalise)
+                    window.restart()
                 log.info(describe(record, max_iter))
                 if files:
                     files.write(record)
-            if iteration % cfg.SOLVER.CHECKPOINT_PERIOD == 0 or iteration == stop:
+            if iteration == max_iter and cfg.MODEL.BN_STATISTICS == "re_estimated":
+                re_estimate(method.query, cfg, source, process, normalise, max_iter)
+            if iteration % cfg.SOLVER.CHECKPOINT_PERIOD == 0 or leaving:
                 window.check_finite()
                 if broken := state.weights_that_are_not_finite():
                     raise NonFiniteLoss(f"weights are not finite after step {iteration}: {', '.join(broken[:3])}.")
                 content = state.checkpoint(iteration, len(source))
                 if process.is_main:
                     log.info("wrote %s", save_checkpoint(cfg.OUTPUT_DIR, content, cfg.SOLVER.CHECKPOINT_KEEP))
+            if interrupted and iteration < stop:
+                log.warning("asked to stop: left after step %d of %d, go on with --resume", iteration, max_iter)
+                stop_request.leave()
+
+
+def _forward_and_backward(
+    model: MomentumContrast | DistributedDataParallel,
+    state: TrainingState,
+    views: list[Tensor],
+    keys: list[Tensor],
+    beta: float,
+) -> tuple[Step, Tensor]:
+    """Gradients of the loss, one micro-batch after the other, and the step's means (see ``methods``)."""
+    weak_queries, count = len(weak_query_sizes_and_scales(state.cfg)), state.cfg.SOLVER.ACCUMULATE
+    steps, losses, first = [], [], 0
+    for number, (key_view, *queries) in enumerate(zip(*(view.chunk(count) for view in views), strict=True), 1):
+        # Processes share their gradients once, with the last micro-batch's.
+        wait = number < count and isinstance(model, DistributedDataParallel)
+        with model.no_sync() if wait else contextlib.nullcontext():
+            step = model(key_view, queries[:weak_queries], queries[weak_queries:], keys, first)
+            loss = step.contrastive if step.strong is None else step.contrastive + beta * step.strong
+            state.scaler.scale(loss / count).backward()
+        steps.append(step)
+        losses.append(loss.detach())
+        first += len(key_view)
+    return mean_step(steps), torch.stack(losses).mean()
 
 
 def write_random_init(cfg: CfgNode, resume: bool) -> None:

@@ -34,7 +34,7 @@ class StepWindow:
 
     def __init__(self, process: Process) -> None:
         self.process = process
-        self._restart()
+        self.restart()
 
     def images_arrived(self) -> None:
         """The step under way has its images: what passed since the step before was waiting."""
@@ -73,10 +73,11 @@ class StepWindow:
         record["images_per_second"] = round(images_per_step * steps / seconds, 2)
         record["data_seconds"] = round(self.data_seconds / steps, 5)  # of a step, waiting for images
         record["step_seconds"] = round(seconds / steps, 5)  # of a step, everything
-        self._restart()
+        self.restart()
         return record
 
-    def _restart(self) -> None:
+    def restart(self) -> None:
+        """The next window starts now, what has passed since :meth:`close` belongs to none."""
         self.iterations: list[int] = []
         self.values: list[Tensor] = []
         self.names: list[str] = []
@@ -129,10 +130,11 @@ def drop_lines_after(path: Path, iteration: int) -> None:
 def describe(record: Mapping[str, Any], max_iter: int) -> str:
     """A line of metrics as a sentence for the log, with the time that is left."""
     minutes, seconds = divmod(round((max_iter - record["iteration"]) * record["step_seconds"]), 60)
+    knn = f" knn {record['knn_top1']:.1f}%" if "knn_top1" in record else ""
     ddm = "" if record["loss_ddm"] is None else f" ddm {record['loss_ddm']:.4f} (beta {record['beta']:.2f})"
     return (
         f"step {record['iteration']}/{max_iter} loss {record['loss']:.4f}"
         f" contrastive {record['loss_contrastive']:.4f}{ddm} acc1 bank {record['acc1_bank']:.1f}%"
-        f" batch {record['acc1_batch']:.1f}% lr {record['lr']:.4g} {record['images_per_second']:.0f} images/s"
+        f" batch {record['acc1_batch']:.1f}%{knn} lr {record['lr']:.4g} {record['images_per_second']:.0f} images/s"
         f" left {minutes}:{seconds:02d}"
     )

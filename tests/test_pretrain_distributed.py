@@ -39,9 +39,10 @@ def work(process, output, overrides):
     cfg.merge_from_list(["METHOD", "moco_v2", "MODEL.DEPTH", 18, "LOSS.QUEUE_LENGTH", 10])
     method = MomentumContrast(cfg, process).eval()  # running statistics: the embedding of an image is its own
     images = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(1)).chunk(2)[process.rank]
-    step = method(images, [images], [], iteration=1)
+    (keys,) = method.embed_keys(images, images, iteration=1)
+    step = method(images, [images], [], [keys])
     mean = mean_over_processes(torch.tensor([1.0 + process.rank]), process)
-    torch.save({"queue": queue.state_dict(), "keys": step.batch_keys, "acc1_batch": step.acc1_batch,
+    torch.save({"queue": queue.state_dict(), "keys": keys, "acc1_batch": step.acc1_batch,
                 "acc1_bank": step.acc1_bank, "mean": mean}, f"{output}/{process.rank}.pth")
     pretrain(process, load_config(get_cfg(), None, overrides), False)
 

@@ -15,7 +15,7 @@ ALONE = Process(0, 1, torch.device("cpu"))
 
 def step(contrastive, ddm=2.0):
     values = [torch.tensor(value) if value is not None else None for value in (contrastive, ddm, 50.0, 25.0)]
-    return Step(*values, torch.tensor(1.5) if ddm is not None else None, torch.zeros(1, 1))
+    return Step(*values, torch.tensor(1.5) if ddm is not None else None)
 
 
 def test_a_line_holds_the_means_of_its_window():
