@@ -1,6 +1,5 @@
 """What the files of each target hold, that they turn into each other without loss, that their libraries load them."""
 
-import hashlib
 import pickle
 from dataclasses import asdict
 from pathlib import Path
@@ -13,10 +12,13 @@ import torch
 import torchvision
 
 from clsa.configs.command import InputError
+from clsa.configs.run_files import sha256_of_file
 from clsa.convert.architecture import Architecture, build_trunk, recognise_architecture, trunk_shapes
 from clsa.convert.backbone_file import backbone_hash, detectron2_name, read_backbone, write_backbone
+from clsa.convert.cli import main
 from clsa.convert.conversion import convert
-from clsa.convert.targets import TARGETS
+from clsa.convert.proof import features
+from clsa.convert.targets import TARGETS, write_tensors
 
 FILES = [(target, suffix) for target, entry in TARGETS.items() for suffix in entry.suffixes]
 
@@ -28,13 +30,28 @@ def test_there_are_seven_kinds_of_files() -> None:
     ]  # fmt: skip
 
 
+def as_if_trained(architecture: Architecture) -> dict[str, torch.Tensor]:
+    """A trunk of random weights whose features neither vanish nor grow from stage to stage."""
+    torch.manual_seed(0)
+    state = build_trunk(**asdict(architecture)).state_dict()
+    for name, tensor in state.items():
+        if tensor.ndim == 4:
+            torch.nn.init.kaiming_normal_(tensor)
+        elif name.endswith(("running_var", "weight")):
+            tensor.uniform_(0.8, 1.2)
+        elif name.endswith(("running_mean", "bias")):
+            tensor.normal_(std=0.1)
+        if name.endswith("bn3.weight"):
+            tensor.mul_(0.3)  # what a block adds to its input
+    state = {name: state[name] for name in trunk_shapes(architecture)}
+    spreads = {stage: maps.std().item() for stage, maps in features(state, architecture).items()}
+    assert all(0.1 < spread < 10 for spread in spreads.values()), spreads
+    return state
+
+
 @pytest.fixture(scope="module")
 def trunk() -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    shapes = trunk_shapes(Architecture(50, 8))
-    state = {name: 0.05 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-    spread = ("running_var", "bn1.weight", "bn2.weight", "bn3.weight", "downsample.1.weight")
-    return {name: tensor.abs() + 0.9 if name.endswith(spread) else tensor for name, tensor in state.items()}
+    return as_if_trained(Architecture(50, 8))
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +64,21 @@ def files(tmp_path_factory, trunk) -> dict[tuple[str, str], Path]:
 
 
 def test_every_file_into_every_other(tmp_path: Path, trunk, files) -> None:
-    """The very bytes that are written straight from the tensors, whichever way they took."""
-    straight = {pair: hashlib.sha256(path.read_bytes()).hexdigest() for pair, path in files.items()}
-    for pair, source in files.items():
+    """The very bytes that are written straight from the tensors; from each kind of file, and to each, in full once."""
+    straight = {kind: sha256_of_file(path) for kind, path in files.items()}
+    for (kind, source), (target, suffix) in zip(files.items(), [*FILES[1:], FILES[0]], strict=True):
+        manifest = convert(source, tmp_path / f"in full{suffix}", target, overwrite=True).manifest
+        assert manifest["sha256"] == straight[target, suffix], f"{kind} to {target}{suffix}"
+        assert manifest["backbone_sha256"] == backbone_hash(trunk)
+        assert set(manifest["parity"].values()) == {0.0}
+        read = read_backbone(source).state
+        state = {name: read[name] for name in trunk}
+        assert all(torch.equal(state[name], trunk[name]) for name in trunk)
         for target, suffix in FILES:
-            manifest = convert(source, tmp_path / f"there{suffix}", target, overwrite=True).manifest
-            assert manifest["sha256"] == straight[target, suffix], f"{pair} to {target}{suffix}"
-            assert manifest["backbone_sha256"] == backbone_hash(trunk)
-            assert set(manifest["parity"].values()) == {0.0}
-    state = read_backbone(tmp_path / "there.pth").state
-    assert all(torch.equal(state[name], trunk[name]) for name in trunk)
+            write_tensors(tmp_path / f"tensors{suffix}", state, target)
+            assert sha256_of_file(tmp_path / f"tensors{suffix}") == straight[target, suffix], (
+                f"{kind} to {target}{suffix}"
+            )
 
 
 def test_what_the_files_hold(trunk, files) -> None:
@@ -116,15 +138,12 @@ def test_timm_loads_it_strictly(tmp_path: Path, suffix: str) -> None:
         assert (model(images) - network(images)).abs().max().item() == 0.0
 
 
-def test_wide_resnet(tmp_path: Path) -> None:
+def test_wide_resnet() -> None:
     """``width_per_group`` 128: what torchvision, timm and detectron2 (WIDTH_PER_GROUP) call wide."""
     with torch.device("meta"):
-        shapes = torchvision.models.wide_resnet50_2().state_dict()
-    state = {n: torch.full_like(t, 1e-3 if t.ndim > 1 else 1, device="cpu") for n, t in shapes.items()}
-    torch.save(state, tmp_path / "wide.pth")
-    conversion = convert(tmp_path / "wide.pth", tmp_path / "wide.pkl", "detectron2")
-    assert conversion.manifest["architecture"] == asdict(Architecture(50, 128))
-    assert set(conversion.manifest["parity"].values()) == {0.0}
+        state = torchvision.models.wide_resnet50_2().state_dict()
+    state = {name: tensor for name, tensor in state.items() if not name.startswith("fc.") and "num_b" not in name}
+    assert recognise_architecture(state, "x") == Architecture(50, 128)
 
 
 MILLIONS = {(128, 128, 128): 94, (256, 128, 128): 267, (256, 256, 256): 375, (320, 320, 320): 586, (128, 64, 128): 93}
@@ -139,24 +158,30 @@ def test_widths_are_read_from_the_tensors(widths: tuple[int, int, int]) -> None:
     assert sum(tensor.numel() for tensor in state.values()) // 1_000_000 == MILLIONS[widths]
 
 
-@pytest.mark.parametrize(("width", "stem", "base"), [(8, 128, 128), (8, 64, 128)])
-def test_a_resnet_that_is_wider_throughout(tmp_path: Path, width: int, stem: int, base: int) -> None:
-    """SwAV's resnet50w2 and the like: for libraries that can build them, with the keys that they must be given."""
+@pytest.mark.parametrize(("width", "stem", "base"), [(16, 16, 16), (8, 64, 32)])
+def test_a_resnet_of_other_widths_throughout(tmp_path: Path, capsys, width: int, stem: int, base: int) -> None:
+    """Put together as SwAV's resnet50w2: for libraries that can build it, with the keys that they must be given."""
     architecture = Architecture(50, width, stem, base)
-    state = {name: torch.full(shape, 1e-3) for name, shape in trunk_shapes(architecture).items()}
+    state = as_if_trained(architecture)
     torch.save({f"module.{n}": t for n, t in state.items()} | {"module.prototypes.weight": torch.ones(2, 2)},
                tmp_path / "swav.pth.tar")  # fmt: skip
     for target in ("torchvision", "timm"):
         with pytest.raises(InputError, match=rf"{target} builds no ResNet-50 of .*--to detectron2 or openmmlab\."):
             convert(tmp_path / "swav.pth.tar", tmp_path / "no.pth", target)
     assert not (tmp_path / "no.pth").exists()
+    keys = {
+        "MODEL.RESNETS.DEPTH": 50, "MODEL.RESNETS.STEM_OUT_CHANNELS": stem,
+        "MODEL.RESNETS.RES2_OUT_CHANNELS": 4 * base, "MODEL.RESNETS.WIDTH_PER_GROUP": width,
+    }  # fmt: skip
     for target, suffix in (("detectron2", ".pkl"), ("openmmlab", ".pth")):
-        manifest = convert(tmp_path / "swav.pth.tar", tmp_path / f"{target}{suffix}", target).manifest
-        assert set(manifest["parity"].values()) == {0.0}
-        assert manifest["detector"] == {
-            "MODEL.RESNETS.DEPTH": 50, "MODEL.RESNETS.STEM_OUT_CHANNELS": stem,
-            "MODEL.RESNETS.RES2_OUT_CHANNELS": 4 * base, "MODEL.RESNETS.WIDTH_PER_GROUP": width,
-        }  # fmt: skip
-        backbone = read_backbone(tmp_path / f"{target}{suffix}")
+        path = tmp_path / f"{target}{suffix}"
+        assert main([str(tmp_path / "swav.pth.tar"), str(path), "--to", target]) == 0
+        said = capsys.readouterr().out.splitlines()
+        detector = f"detector {' '.join(f'{key} {value}' for key, value in keys.items())}"
+        assert [line for line in said if line.startswith("detector")] == ([detector] if target == "detectron2" else [])
+        backbone = read_backbone(path)
         assert backbone.architecture == architecture
-        assert len(backbone.state) == 265
+        assert backbone.manifest["detector"] == keys
+        assert backbone.manifest["parity"] == dict.fromkeys(("stem", "res2", "res3", "res4", "res5"), 0.0)
+        assert backbone.state.keys() == state.keys()
+        assert all(torch.equal(backbone.state[name], tensor) for name, tensor in state.items()), "265 of 265"
