@@ -2,8 +2,15 @@
 
 The images are drawn anew, as many as there are, with replacement (Efron & Tibshirani, "An Introduction to the
 Bootstrap", 1993); all files are evaluated on the same draw, so that what makes an image hard for every detector cancels
-in their difference. Intervals are the percentiles. They hold the uncertainty of the test images alone: not that of
-another training run, which on small data sets is the larger one.
+in their difference. The intervals hold the uncertainty of the test images alone: not that of another training run,
+which on small data sets is the larger one.
+
+The interval of a difference is that of the percentiles. For one file alone percentiles mislead: the envelope makes
+average precision too high on few images, and once more on a resample with its copies, so that resamples lie above what
+was observed: by 0.45 points with 100 images of 3 categories at AP 29, by half of their standard deviation. There the
+interval is moved so that the resamples' mean falls on the observed value. It then tells what other test sets of as many
+images would give (Hall, "The Bootstrap and Edgeworth Expansion", 1992, chapter 1, on correcting bias). In differences
+the bias cancels.
 
 Shapes: R resamples, F result files, I images, A area ranges.
 """
@@ -73,6 +80,15 @@ def spread(values: np.ndarray) -> Spread | None:
         return None
     low, high = np.quantile(values, [0.025, 0.975])
     return Spread(float(values.mean()), float(low), float(high))
+
+
+def spread_around(observed: float, values: np.ndarray, most: float = 1.0) -> Spread | None:
+    """The same, moved so that the mean falls on the observed value, and kept within 0 and ``most``."""
+    found = spread(values)
+    if found is None or np.isnan(observed):
+        return None
+    bias = found.mean - observed
+    return Spread(float(observed), max(0.0, found.low - bias), min(most, found.high - bias))
 
 
 def share_of_wins(difference: np.ndarray) -> float | None:

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from .accumulate import average_precision, build_curves, mean_over_categories
 from .annotations import GroundTruth
-from .bootstrap import bootstrap, draw_images, share_of_wins, spread
+from .bootstrap import bootstrap, draw_images, share_of_wins, spread, spread_around
 from .matching import THRESHOLDS, Matches, count_objects, match
 from .results import Detections
 from .sizes import COCO_RANGES, AreaRange
@@ -51,13 +51,15 @@ def measure(
             "file": str(found.source),
             "detections": len(found.score),
             **_figures(file_matches, objects, truth.category_names),
-            "intervals": {metric: _as_dict(resampled[:, k, area]) for metric, area in COMPARED.items()},
         }
-        for k, ((name, found), file_matches) in enumerate(zip(files.items(), matches, strict=True))
+        for (name, found), file_matches in zip(files.items(), matches, strict=True)
     ]
     for k, file in enumerate(described):
+        file["intervals"] = {
+            metric: _interval(file["values"][metric], resampled[:, k, area]) for metric, area in COMPARED.items()
+        }
         for area, size in enumerate(file["by_size"], len(COCO_RANGES)):
-            size["interval"] = _as_dict(resampled[:, k, area])
+            size["interval"] = _interval(size["AP"], resampled[:, k, area])
     return {
         "format": "clsa-ap",
         "version": 1,
@@ -77,7 +79,7 @@ def measure(
             for size, counts in zip(bins, objects[len(COCO_RANGES) :], strict=True)
         ],
         "files": described,
-        "bootstrap": {"resamples": resamples, "seed": seed, "over": "images", "interval": "percentiles 2.5 and 97.5"},
+        "bootstrap": {"resamples": resamples, "seed": seed, "over": "images", "interval": 95},
         "differences": [
             {
                 "metric": metric,
@@ -123,16 +125,17 @@ def _figures(matches: Matches, objects: Sequence[csr_array], category_names: Seq
 def _difference(first: float | None, second: float | None, resampled: np.ndarray) -> dict[str, Any]:
     """Second minus first; ``resampled`` is (R, 2)."""
     difference = resampled[:, 1] - resampled[:, 0]
+    found = spread(difference)
     return {
         "observed": None if first is None or second is None else second - first,
-        "resampled": _as_dict(difference),
+        "resampled": None if found is None else asdict(found),
         "second_beats_first": share_of_wins(difference),
     }
 
 
-def _as_dict(values: np.ndarray) -> dict[str, float] | None:
-    found = spread(values)
-    return None if found is None else asdict(found)
+def _interval(observed: float | None, resampled: np.ndarray) -> dict[str, float] | None:
+    found = None if observed is None else spread_around(observed, resampled, most=100)
+    return None if found is None else {"low": found.low, "high": found.high}
 
 
 def _number(value: float) -> float | None:

@@ -77,7 +77,8 @@ def detections(entries: Any, source: Path, truth: GroundTruth) -> Detections:
         shapes = np.array(shapes, dtype=np.float64)
         area = shapes[:, 2] * shapes[:, 3]
     else:
-        area = mask_tools.area(shapes).astype(np.float64)
+        # One by one: given a list of more than 255 masks, pycocotools 2.0.11 overflows a byte.
+        area = np.array([mask_tools.area(shape) for shape in shapes], dtype=np.float64)
     return Detections(source, image, category, np.array(score, dtype=np.float64), area, shapes)
 
 

@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 
 from clsa.configs.command import InputError
 
+from .table import TASKS
+
 #: Colours after Okabe and Ito; with a marker and a line each, so that a grey print tells the files apart as well.
 LOOKS = (
     ("#0072B2", "o", "-"),
@@ -21,6 +23,9 @@ LOOKS = (
     ("#8a6d00", "*", (0, (3, 1, 1, 1))),
 )
 
+#: A bin with fewer objects is counted, but its average precision would stretch the axis and say nothing.
+FEWEST_OBJECTS = 10
+
 #: COCO's bounds of small and medium objects, pixels.
 BOUNDS = (32, 96)
 
@@ -29,7 +34,7 @@ def write_size_curve(path: Path, found: dict[str, Any]) -> None:
     """Draw what :func:`~clsa.reproduce.ap.measure.measure` returns; the file's ending says in which format.
 
     Raises:
-        InputError: more files than can be told apart, no object in any bin, or a format that matplotlib lacks.
+        InputError: more files than can be told apart, too few objects in every bin, or a format that matplotlib lacks.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -41,8 +46,9 @@ def write_size_curve(path: Path, found: dict[str, Any]) -> None:
     if len(files) > len(LOOKS):
         raise InputError(f"--plot tells at most {len(LOOKS)} files apart, got {len(files)}. Leave some of them out.")
     shown = [k for k, size in enumerate(found["sizes"]) if size["objects"]]
-    if not shown:
-        raise InputError(f"--plot: {found['annotations']} has no object of any size that counts")
+    drawn = [k for k in shown if found["sizes"][k]["objects"] >= FEWEST_OBJECTS]
+    if not drawn:
+        raise InputError(f"--plot: {found['annotations']} has {FEWEST_OBJECTS} objects of no size, too few to draw")
 
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
@@ -50,10 +56,10 @@ def write_size_curve(path: Path, found: dict[str, Any]) -> None:
     edges = _edges(found["sizes"])
     for k, (file, (colour, marker, line)) in enumerate(zip(files, LOOKS, strict=False)):
         shift = 2 ** (0.07 * (k - (len(files) - 1) / 2))  # so that intervals do not hide each other
-        x = [shift * math.sqrt(edges[i] * edges[i + 1]) for i in shown]
-        y = [file["by_size"][i]["AP"] for i in shown]
+        x = [shift * math.sqrt(edges[i] * edges[i + 1]) for i in drawn]
+        y = [file["by_size"][i]["AP"] for i in drawn]
         above.plot(x, y, color=colour, marker=marker, linestyle=line, linewidth=1.5, markersize=6, label=file["name"])
-        for position, i in zip(x, shown, strict=True):
+        for position, i in zip(x, drawn, strict=True):
             if interval := file["by_size"][i]["interval"]:
                 above.plot([position] * 2, [interval["low"], interval["high"]], color=colour, linewidth=1.2, alpha=0.8)
     _draw_counts(below, edges, [size["objects"] for size in found["sizes"]])
@@ -76,13 +82,22 @@ def write_size_curve(path: Path, found: dict[str, Any]) -> None:
     below.set_xticks(ticks, [str(tick) for tick in ticks])
     below.set_xlabel("side of the object (square root of its area), pixels")
     below.set_ylabel("objects")
-    figure.legend(*above.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
-    resamples = found["bootstrap"]["resamples"]
-    bars = f"; bars: 95 % interval of {resamples} bootstrap resamples of the images" if resamples else ""
-    figure.supxlabel(f"{found['flavour']}, {found['images']} images{bars}", fontsize=8)
+    figure.legend(
+        *above.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False, handlelength=3.2
+    )
+    figure.supxlabel(_caption(found, hides_bins=len(drawn) < len(shown)), fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context({"savefig.dpi": 200}):
         figure.savefig(path)
+
+
+def _caption(found: dict[str, Any], hides_bins: bool) -> str:
+    resamples = found["bootstrap"]["resamples"]
+    notes = [f"bars: 95 % interval of {resamples} bootstrap resamples of the images"] if resamples else []
+    if hides_bins:
+        notes.append(f"no AP of fewer than {FEWEST_OBJECTS} objects")
+    lines = [f"{found['flavour']}, {TASKS[found['iou_type']]}, {found['images']} images", "; ".join(notes)]
+    return "\n".join(filter(None, lines))
 
 
 def _edges(sizes: Sequence[dict[str, Any]]) -> list[float]:

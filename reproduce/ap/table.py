@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-#: Of the objects with masks, what is compared: in words.
+#: What is compared, in words.
 TASKS = {"bbox": "boxes", "segm": "masks"}
 
 
 def as_text(found: dict[str, Any]) -> str:
     """What :func:`~clsa.reproduce.ap.measure.measure` returns, in percent with one or two decimals."""
     head = (
-        f"{found['flavour']} average precision of {TASKS[found['iou_type']]}, percent; {found['images']} images, "
+        f"{found['flavour']}: average precision of {TASKS[found['iou_type']]}, percent; {found['images']} images, "
         f"{found['objects']['AP']} objects, {found['objects']['AP_S']} of them small: {found['annotations']}"
     )
     sections = [head, _overall(found)]
@@ -56,7 +56,10 @@ def _differences(found: dict[str, Any]) -> str:
 def _by_size(found: dict[str, Any]) -> str:
     names = [file["name"] for file in found["files"]]
     rows = [["side, pixels", "objects", "categories", *(word for name in names for word in (name, ""))]]
+    filled = [k for k, size in enumerate(found["sizes"]) if size["objects"]]
     for k, size in enumerate(found["sizes"]):
+        if not filled or not filled[0] <= k <= filled[-1]:  # no object is as small, or as large
+            continue
         values = []
         for file in found["files"]:
             values += [_percent(file["by_size"][k]["AP"]), _interval(file["by_size"][k]["interval"])]
@@ -69,10 +72,14 @@ def _by_category(found: dict[str, Any]) -> str:
     columns = [(metric, file) for metric in ("AP_S", "AP") for file in files]
     label = "{0}" if len(files) == 1 else "{0} {1}"
     rows = [["category", "objects", "small", *(label.format(metric, file["name"]) for metric, file in columns)]]
+    absent = 0
     for name, first in files[0]["per_category"].items():
+        if not first["objects"]:
+            absent += 1
+            continue
         values = [_percent(file["per_category"][name][metric]) for metric, file in columns]
         rows.append([name, str(first["objects"]), str(first["small_objects"]), *values])
-    return _aligned(rows)
+    return _aligned(rows) + (f"\n{absent} categories have no object here and are in no mean" if absent else "")
 
 
 def _percent(value: float | None, form: str = ".2f") -> str:
