@@ -1,0 +1,107 @@
+"""Several processes on a part of the batch each do what one process does on all of it: losses, weights, statistics.
+
+So that nothing but the number of processes differs, no candidate is drawn by lot (as many are wanted as there are, all
+of them may be objects), every image has one size, hence no padding, and as many objects, hence as many regions.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from clsa.configs.loading import load_config
+from clsa.detection.config import get_cfg
+from clsa.detection.detector_checkpoint import read_checkpoint
+from clsa.detection.rcnn import build_model
+from clsa.detection.torchvision_engine import run
+
+#: ResNet-18, 64 pixels: 4 x 4 x 6 anchors, 8 proposals and 2 true boxes of an image.
+CONFIG = """
+MODEL:
+  DEVICE: cpu
+  WEIGHTS: ""
+  PIXEL_MEAN: [123.675, 116.280, 103.530]
+  PIXEL_STD: [58.395, 57.120, 57.375]
+  BACKBONE: {FREEZE_AT: 0}
+  RESNETS: {DEPTH: 18, RES2_OUT_CHANNELS: 64, NORM: naiveSyncBN, STRIDE_IN_1X1: False}
+  ANCHOR_GENERATOR: {SIZES: [[16, 32]]}
+  RPN: {BATCH_SIZE_PER_IMAGE: 96, POSITIVE_FRACTION: 1.0, PRE_NMS_TOPK_TRAIN: 96, POST_NMS_TOPK_TRAIN: 8,
+    PRE_NMS_TOPK_TEST: 10, POST_NMS_TOPK_TEST: 2}
+  ROI_HEADS: {NAME: Res5ROIHeadsExtraNorm, NUM_CLASSES: 20, BATCH_SIZE_PER_IMAGE: 10, POSITIVE_FRACTION: 1.0}
+  ROI_BOX_HEAD: {POOLER_RESOLUTION: 2}
+INPUT: {FORMAT: RGB, MIN_SIZE_TRAIN: [64], MIN_SIZE_TEST: 64}
+DATASETS: {TRAIN: [voc_2007_trainval], TEST: [voc_2007_test]}
+DATALOADER: {NUM_WORKERS: 0, ASPECT_RATIO_GROUPING: False}
+SOLVER: {IMS_PER_BATCH: 2, BASE_LR: 0.01, MAX_ITER: 3, STEPS: [2], WARMUP_ITERS: 0}
+SEED: 7
+"""
+OBJECT = (
+    "<object><name>{}</name><pose>Left</pose><truncated>0</truncated><difficult>0</difficult><bndbox>"
+    "<xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"
+)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """VOC2007 of 64 x 64 pixels with two objects in every image, and the config that trains on it."""
+    rng = np.random.default_rng(0)
+    voc = tmp_path / "VOC2007"
+    for folder in ("Annotations", "ImageSets/Main", "JPEGImages"):
+        (voc / folder).mkdir(parents=True)
+    ids = [f"{i:06d}" for i in range(8)]
+    for image_id in ids:
+        Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(voc / "JPEGImages" / f"{image_id}.jpg")
+        boxes = [(x, y, x + 20, y + 24) for x, y in rng.integers(1, 40, (2, 2))]
+        objects = "".join(OBJECT.format(name, *box) for name, box in zip(("dog", "cat"), boxes, strict=True))
+        size = "<size><width>64</width><height>64</height><depth>3</depth></size>"
+        (voc / "Annotations" / f"{image_id}.xml").write_text(f"<annotation>{size}{objects}</annotation>")
+    (voc / "ImageSets" / "Main" / "trainval.txt").write_text("\n".join(ids[:6]) + "\n")
+    (voc / "ImageSets" / "Main" / "test.txt").write_text("\n".join(ids[6:]) + "\n")
+    (tmp_path / "small_voc.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+def under_torchrun(root: Path, *overrides: str) -> subprocess.CompletedProcess:
+    """Two processes on the CPU."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "clsa.detection.train_net", "--engine", "torchvision", "--num-gpus", "0"]
+    command += ["--config-file", str(root / "small_voc.yaml"), *overrides]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DETECTRON2_DATASETS": str(root)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def test_two_processes_under_torchrun_train_as_one_on_the_whole_batch(root, monkeypatch) -> None:
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(root))
+    cfg = load_config(get_cfg(), str(root / "small_voc.yaml"), ["OUTPUT_DIR", str(root / "one")])
+    run(cfg, "small-voc")
+    done = under_torchrun(root, "OUTPUT_DIR", str(root / "two"))
+    assert done.returncode == 0, done.stderr
+    result = json.loads((root / "two" / "result.json").read_text())
+    assert result["details"]["processes"] == 2
+
+    one, two = (
+        [json.loads(line) for line in (root / folder / "metrics.json").read_text().splitlines()]
+        for folder in ("one", "two")
+    )
+    assert len(one) == len(two) == 3
+    for ours, wanted in zip(two, one, strict=True):
+        for name in ("total_loss", "loss_rpn_cls", "loss_rpn_loc", "loss_cls", "loss_box_reg"):
+            assert ours[name] == pytest.approx(wanted[name], rel=1e-5), name
+            assert wanted[name] > 0
+        assert ours["lr"] == wanted["lr"]
+
+    a, b = (read_checkpoint(root / name / "model_final.pth")["model"] for name in ("one", "two"))
+    torch.manual_seed(7)
+    start = build_model(cfg).state_dict()
+    for name in start:
+        if name.endswith(("running_var", "num_batches_tracked")):
+            continue  # naiveSyncBN's running variance is the biased one, a single process's is not: see its docstring
+        change, gap = (a[name] - start[name]).double().norm(), (a[name] - b[name]).double().norm()
+        assert change > 0, name
+        assert gap < 1e-3 * change, name  # float32's steps at a norm's weight of 1: 2e-4
