@@ -46,7 +46,8 @@ class ArrayImage:
 
     def crop(self, box: Box, side: int) -> np.ndarray:
         left, top, right, bottom = box
-        part = self.pixels[:, :, top:bottom, left:right]
+        # The kernel is quickest, and leaves NHWC, where its input is a whole tensor and not a part of one.
+        part = self.pixels[:, :, top:bottom, left:right].contiguous(memory_format=torch.channels_last)
         resized = F.interpolate(part, (side, side), mode="bilinear", antialias=True)
         return resized[0].permute(1, 2, 0).contiguous().numpy()
 
