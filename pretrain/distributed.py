@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -134,6 +135,18 @@ def _join_group(
     except Interrupted:
         dist.destroy_process_group()  # all of them are leaving
         raise
+    except Exception as error:
+        if init_method != "env://" or world_size == 1:
+            raise
+        # torchrun waits for this process before it starts all of them again, and the end of the interpreter would wait
+        # for collectives that a dead process has left under way.
+        if isinstance(error, InputError):
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
     # Only after success: after a failure the others may be waiting in a collective, and leaving politely could hang.
     dist.destroy_process_group()
 

@@ -112,7 +112,7 @@ def _train(state: TrainingState, source: Source, start: int, stop: int, max_iter
             views = [normalise(view) for view in views]
             keys = method.embed_keys(views[0], views[1], iteration)
             optimizer.zero_grad()
-            step, loss = _forward_and_backward(model, state, views, keys, beta)
+            step, loss = forward_and_backward(model, state, views, keys, beta)
             state.scaler.step(optimizer)
             state.scaler.update()
             method.update_key_network()
@@ -148,7 +148,7 @@ def _train(state: TrainingState, source: Source, start: int, stop: int, max_iter
                 stop_request.leave()
 
 
-def _forward_and_backward(
+def forward_and_backward(
     model: MomentumContrast | DistributedDataParallel,
     state: TrainingState,
     views: list[Tensor],

@@ -1,9 +1,12 @@
-"""Two processes on the CPU (gloo): keys, queue and whole runs are those of one process where they must be."""
+"""Two processes on the CPU (gloo): keys, queue and losses are those of one process where they must be; they stop and
+start again together."""
 
 import json
+import runpy
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,37 +21,14 @@ from clsa.pretrain.key_queue import KeyQueue
 from clsa.pretrain.methods import MomentumContrast
 from clsa.pretrain.train import pretrain
 
-#: Run by torchrun: each process embeds and enqueues its share of what a single process would, then both train.
-SHARE_OF_THE_WORK = """
-import sys
-import torch
-from clsa.configs.loading import load_config
-from clsa.pretrain.config import get_cfg
-from clsa.pretrain.distributed import gather, launch, mean_over_processes
-from clsa.pretrain.key_queue import KeyQueue
-from clsa.pretrain.methods import MomentumContrast
-from clsa.pretrain.train import pretrain
+TESTS = Path(__file__).parent
 
-def work(process, output, overrides):
-    torch.manual_seed(0)
-    queue = KeyQueue(10, 3)
-    for step in range(7):
-        share = torch.arange(6 * step, 6 * step + 6.0).chunk(2)[process.rank][:, None].repeat(1, 3)
-        queue.enqueue(gather(share, process))
-    cfg = get_cfg()
-    cfg.merge_from_list(["METHOD", "moco_v2", "MODEL.DEPTH", 18, "LOSS.QUEUE_LENGTH", 10])
-    method = MomentumContrast(cfg, process).eval()  # running statistics: the embedding of an image is its own
-    images = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(1)).chunk(2)[process.rank]
-    (keys,) = method.embed_keys(images, images, iteration=1)
-    step = method(images, [images], [], [keys])
-    mean = mean_over_processes(torch.tensor([1.0 + process.rank]), process)
-    torch.save({"queue": queue.state_dict(), "keys": keys, "acc1_batch": step.acc1_batch,
-                "acc1_bank": step.acc1_bank, "mean": mean}, f"{output}/{process.rank}.pth")
-    pretrain(process, load_config(get_cfg(), None, overrides), False)
 
-if __name__ == "__main__":
-    launch(work, 0, sys.argv[1], sys.argv[2:])
-"""
+@pytest.fixture
+def small_backbone(monkeypatch):
+    """In place of every ResNet."""
+    build = runpy.run_path(str(TESTS.parent / "benchmarks" / "kill_resume.py"))["small_backbone"]
+    monkeypatch.setattr("clsa.pretrain.networks.build_backbone", build)
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +53,14 @@ def overrides(images, output):
 def under_torchrun(images, tmp_path_factory):
     """What the script left: 0.pth and 1.pth of the two processes, and the run that they trained in whole/."""
     folder = tmp_path_factory.mktemp("torchrun")
-    (folder / "share.py").write_text(SHARE_OF_THE_WORK)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += [folder / "share.py", folder, *overrides(images, folder / "whole")]
+    command += [
+        "--max-restarts",
+        "1",
+        TESTS / "pretrain_two_processes.py",
+        folder,
+        *overrides(images, folder / "whole"),
+    ]
     subprocess.run([str(word) for word in command], check=True, timeout=300)
     return folder
 
@@ -115,6 +100,45 @@ def test_a_run_of_two_processes_resumes_to_the_same_bytes(images, under_torchrun
     lines = (under_torchrun / "whole" / "metrics.json").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     assert [record["iteration"] for record in records] == [1, 2, 3]
+
+
+def losses(folder):
+    return [json.loads(line)["loss"] for line in (folder / "metrics.json").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("norm", "micro_batches"),
+    # FrozenBN: an image's embedding is its own, so it is the same in one batch, two micro-batches or two processes. BN
+    # normalises over each micro-batch as over each process's batch, so those two are the same; one large batch is not.
+    [("FrozenBN", 1), ("FrozenBN", 2), ("BN", 2)],
+)
+def test_losses_of_two_processes_are_those_of_one_with_equal_batch(
+    images, under_torchrun, tmp_path, small_backbone, norm, micro_batches
+):
+    words = [*overrides(images, tmp_path), "MODEL.NORM", norm, "SOLVER.MAX_ITER", "5"]
+    cfg = load_config(get_cfg(), None, [*words, "SOLVER.ACCUMULATE", str(micro_batches)])
+    pretrain(Process(0, 1, torch.device("cpu")), cfg, False)
+    of_two = losses(under_torchrun / norm)
+    assert len(of_two) == 5
+    assert losses(tmp_path) == pytest.approx(of_two, rel=1e-5)
+    assert len(set(of_two)) == 5
+    ours, theirs = (load_checkpoint(last_checkpoint(folder)) for folder in (tmp_path, under_torchrun / norm))
+    torch.testing.assert_close(ours["queue"]["keys"], theirs["queue"]["keys"], atol=1e-5, rtol=0)
+
+
+def test_a_signal_to_one_process_stops_both_after_the_same_step(under_torchrun):
+    """Signalled in its second step: the answer is a step old."""
+    assert [torch.load(under_torchrun / f"code_{rank}.pth") for rank in range(2)] == [75, 75]
+    assert last_checkpoint(under_torchrun / "signalled").name == "checkpoint_0000003.pth"
+    assert "left after step 3 of 6, go on with --resume" in (under_torchrun / "signalled" / "log.txt").read_text()
+
+
+def test_torchrun_starts_a_run_again_whose_worker_was_killed(under_torchrun):
+    log = (under_torchrun / "killed" / "log.txt").read_text()
+    assert "steps 1 to 6" in log
+    assert "steps 3 to 6" in log or "steps 4 to 6" in log  # the third step's checkpoint may have been under way
+    assert last_checkpoint(under_torchrun / "killed").name == "checkpoint_0000006.pth"
+    assert len(losses(under_torchrun / "killed")) == 6
 
 
 def test_a_started_process_that_is_refused_says_why(tmp_path, capfd):
