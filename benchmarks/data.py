@@ -175,7 +175,7 @@ def write_jpegs(folder: Path, count: int) -> list[str]:
             pixels += np.asarray(patches.resize((500, 375), chance.choice([0, 3]))) / 3
         pixels += chance.normal(0, 6, pixels.shape)
         paths.append(str(folder / f"{number:04d}.JPEG"))
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(paths[-1], quality=93)
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(paths[-1], quality=90)
     return paths
 
 
@@ -187,7 +187,7 @@ def main() -> None:
     )
     parser.add_argument("--count", type=int, default=64, help="different images")
     parser.add_argument(
-        "--repeat", type=int, default=6, help="how often an epoch has each, so that the start is little"
+        "--repeat", type=int, default=16, help="how often an epoch has each, so that the start is little"
     )
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
