@@ -98,6 +98,8 @@ def test_only_the_same_run_is_resumed(tmp_path):
     saved = content(5, config=plain(get_cfg()), images=100, processes=2)
     cfg = get_cfg()
     assert check_same_run(tmp_path, saved, cfg, images=100, processes=2) == []
+    del saved["config"]["MODEL"]["NORM"]  # written before that key existed, when there was only its default
+    assert check_same_run(tmp_path, saved, cfg, images=100, processes=2) == []
     cfg.SOLVER.LR, cfg.OUTPUT_DIR = 0.01, "elsewhere"
     differences = check_same_run(tmp_path, saved, cfg, images=100, processes=1)
     assert differences[:2] == ["OUTPUT_DIR was 'output/pretrain', now 'elsewhere'", "SOLVER.LR was 0.03, now 0.01"]

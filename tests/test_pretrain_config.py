@@ -3,8 +3,8 @@
 import pytest
 
 from clsa.configs.command import InputError
-from clsa.configs.loading import PACKAGED, load_config
-from clsa.pretrain.config import check_config, get_cfg
+from clsa.configs.loading import PACKAGED, flat_keys, load_config
+from clsa.pretrain.config import check_config, get_cfg, value
 from clsa.pretrain.schedules import ddm_weight, learning_rate
 
 
@@ -39,6 +39,56 @@ def test_imagenet_configs_keep_to_the_papers_defaults(name):
 def test_bad_values_are_refused(overrides, message):
     with pytest.raises(InputError, match=message):
         check_config(load_config(get_cfg(), None, overrides))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["METHOD", "moco_v2", "LOSS.STRONG", "contrastive"], "METHOD moco_v2 has none"),
+        (["METHOD", "moco_v2", "LOSS.DDM_TARGET_TEMPERATURE", "0.1"], "belong to the DDM loss, which METHOD moco_v2"),
+        (
+            ["LOSS.STRONG", "contrastive", "LOSS.DDM_STUDENT_TEMPERATURE", "0.1"],
+            "with LOSS.STRONG contrastive does not",
+        ),
+        (["METHOD", "random_init", "MODEL.INIT", "a.pth"], "random_init is the untrained network, MODEL.INIT a.pth"),
+        (["MODEL.NORM", "FrozenBN", "MODEL.BN_STATISTICS", "re_estimated"], "FrozenBN keeps BN's running statistics"),
+        (["MODEL.BN_STATISTICS", "re_estimated", "MODEL.BN_REESTIMATION_STEPS", "0"], "at least 1, got 0"),
+        (
+            ["SOLVER.ACCUMULATE", "3"],
+            "256 does not divide among 1 processes of 3 micro-batches each. Take a multiple of 3",
+        ),
+        (["STRONG.AS_QUERY", "True"], "ablations of METHOD moco_v2, got METHOD clsa_single"),
+    ],
+)
+def test_options_that_the_method_has_no_use_for_are_refused(overrides, message):
+    with pytest.raises(InputError, match=message):
+        check_config(load_config(get_cfg(), None, overrides))
+
+
+def test_the_public_codes_configs_set_every_difference_and_nothing_else():
+    differences = {"LOSS.BANK", "STRONG.POOL", "STRONG.MAGNITUDES", "STRONG.WEAK_FIRST", "SOLVER.COSINE_PER_EPOCH"}
+    for method, more in (("single", set()), ("multi", {"WEAK.QUERY_SIZES", "WEAK.QUERY_SCALES"})):
+        paper, code = (
+            load_config(get_cfg(), str(PACKAGED / "pretrain" / f"clsa_{method}_{name}.yaml"))
+            for name in ("200ep", "public_code")
+        )
+        assert {key for key in flat_keys(paper) if value(paper, key) != value(code, key)} == differences | more
+    assert code.WEAK.QUERY_SIZES == code.STRONG.SIZES
+    assert code.WEAK.QUERY_SCALES == code.STRONG.SCALES
+
+
+@pytest.mark.parametrize("name", ["moco_v2", "clsa_single", "clsa_multi"])
+def test_800_epochs_differ_in_nothing_else(name):
+    short, long = (load_config(get_cfg(), str(PACKAGED / "pretrain" / f"{name}_{n}ep.yaml")) for n in (200, 800))
+    assert [key for key in flat_keys(short) if value(short, key) != value(long, key)] == ["SOLVER.EPOCHS"]
+    assert long.SOLVER.EPOCHS == 800
+
+
+def test_cosine_that_moves_once_an_epoch():
+    cfg = load_config(get_cfg(), None, ["SOLVER.LR", "0.4", "SOLVER.COSINE_PER_EPOCH", "True"])
+    values = [learning_rate(cfg, step, 8, steps_per_epoch=2) for step in range(1, 9)]
+    of_epochs = [0.4, 0.2 * (1 + 0.5**0.5), 0.2, 0.2 * (1 - 0.5**0.5)]
+    assert values == pytest.approx([lr for lr in of_epochs for _ in range(2)])
 
 
 def test_batch_must_divide_among_the_processes():
