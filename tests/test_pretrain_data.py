@@ -1,6 +1,7 @@
 """The order of the images and their views: the same for any number of workers and processes, and at any start."""
 
 import itertools
+import json
 import logging
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from clsa.configs.command import InputError
 from clsa.pretrain.augment import View
+from clsa.pretrain.cli import main
 from clsa.pretrain.config import get_cfg
 from clsa.pretrain.data import BatchOrder, Normalise, ViewBatch, ViewDataset, augments_on_device, batches
 from clsa.pretrain.decoding import DECODERS
@@ -185,3 +187,31 @@ def test_augmenting_on_a_gpu_if_there_is_one():
     assert [augments_on_device(cfg, torch.device(device)) for device in ("cpu", "cuda")] == [False, True]
     cfg.DATA.AUGMENT_ON = "workers"
     assert not augments_on_device(cfg, torch.device("cuda"))
+
+
+def test_a_run_over_a_list_with_a_bad_image_counts_it(folder, tmp_path):
+    names = [str(path.relative_to(folder)) for path in sorted(folder.glob("*/*.JPEG"))]
+    (folder / "train.txt").write_text("\n".join(names))
+    (folder / names[2]).write_bytes(b"no image")
+    keys = {"DATA.TRAIN": folder / "train.txt", "DATA.SKIP_BAD": True, "DATA.WORKERS": 0, "DATA.AUGMENT_ON": "device"}
+    keys |= {"MODEL.DEPTH": 18, "MODEL.HEAD_HIDDEN": 8, "MODEL.HEAD_OUTPUT": 8, "LOSS.QUEUE_LENGTH": 10}
+    keys |= {"WEAK.SIZE": 32, "STRONG.SIZES": "(24,)", "SOLVER.BATCH_SIZE": 10, "SOLVER.MAX_ITER": 1}
+    words = [str(word) for pair in keys.items() for word in pair]
+    output = tmp_path / "output"
+    assert (
+        main(
+            [
+                "--config-file",
+                "configs/pretrain/base_imagenet.yaml",
+                "--num-gpus",
+                "0",
+                *words,
+                "OUTPUT_DIR",
+                str(output),
+            ]
+        )
+        == 0
+    )
+    record = json.loads((output / "metrics.json").read_text().splitlines()[-1])
+    assert record["skipped_images"] == 1
+    assert (output / "skipped_images.txt").read_text().startswith(str(folder / names[2]))
