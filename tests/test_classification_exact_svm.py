@@ -98,15 +98,33 @@ def test_certificates_hold_for_the_features_as_given(voc_like) -> None:
         assert found <= TOLERANCE
 
 
+@pytest.mark.parametrize("kind", ["wide", "bias", "triangular"])
+@pytest.mark.parametrize("features", [torch.float32, torch.float64])
+@pytest.mark.parametrize("vectors", [torch.float32, torch.float64])
+def test_products_in_blocks_are_the_products(kind: str, features: torch.dtype, vectors: torch.dtype) -> None:
+    """300 rows: two whole blocks and a part of one."""
+    draw = torch.Generator().manual_seed(0)
+    matrix = torch.randn(300, 300, generator=draw, dtype=features) / 17  # rows of norm 1
+    images = Images(matrix.tril() if kind == "triangular" else matrix, kind == "bias", kind == "triangular")
+    x = images.dense(torch.float64)
+    w = torch.randn(4, images.dimensions, generator=draw, dtype=vectors)
+    b = torch.randn(4, 300, generator=draw, dtype=vectors)
+    for found, expected in ((images.scores(w), w.double() @ x.T), (images.combination(b), b.double() @ x)):
+        assert found.dtype == vectors
+        digits = 1e-12 if vectors == torch.float64 else 1e-5
+        torch.testing.assert_close(found.double(), expected, rtol=0, atol=digits)
+    torch.testing.assert_close(images.gram(vectors).double(), x @ x.T, rtol=0, atol=digits)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_primal_and_dual_meet_at_the_same_minimum(voc_like, dtype: torch.dtype) -> None:
     train, labels, _ = voc_like
     problems = as_problems(torch.as_tensor(train, dtype=dtype), labels.T, np.where(labels.T == 1, 2.0, 1.0))
-    x = problems.images.dense(dtype)
-    by_primal, _ = primal.minimise(problems, x, torch.zeros(4, 61), Preconditioner(x, rank=20), 1e-5)
+    images = problems.images
+    by_primal, _ = primal.minimise(problems, images, torch.zeros(4, 61), Preconditioner(images, rank=20), 1e-5)
     start = torch.zeros(4, 400, dtype=torch.float64)
-    by_dual, _ = dual.minimise(problems, start, problems.images.gram(dtype), 1e-5)
-    torch.testing.assert_close(by_primal, by_dual @ x.double(), rtol=0, atol=5e-5)
+    by_dual, _ = dual.minimise(problems, start, images.gram(dtype), 1e-5)
+    torch.testing.assert_close(by_primal, images.combination(by_dual), rtol=0, atol=5e-5)
 
 
 def objectives(features: np.ndarray, labels: np.ndarray, costs: tuple[float, ...], weights: np.ndarray) -> np.ndarray:
@@ -154,6 +172,7 @@ def test_wide_float32_features_keep_a_float32_gram_matrix(voc_like) -> None:
     wide = torch.as_tensor(np.tile(train[:50], 2), dtype=torch.float32)
     minimiser = Minimiser(Images(wide, bias=True), TOLERANCE)
     assert minimiser.images.matrix.dtype == torch.float64
+    assert minimiser.images.triangular
     target = torch.as_tensor(labels[:50].T).double()
     for cost, dtype in ((10.0, torch.float32), (1e6, torch.float64)):
         solved = minimiser.solve(minimiser.problems(target, torch.full_like(target, cost)))
@@ -267,8 +286,9 @@ def test_primal_certifies_or_is_found_out(data, cost: float) -> None:
     """The method of large problems alone, where it may fail for want of digits: the certificate must say so."""
     features, targets, weights = data
     problems = as_problems(features, targets, cost * weights)
-    x = problems.images.dense(problems.images.matrix.dtype)
-    w, _ = primal.minimise(problems, x, torch.zeros(len(targets), x.shape[1]), Preconditioner(x), TOLERANCE)
+    images = problems.images
+    start = torch.zeros(len(targets), images.dimensions)
+    w, _ = primal.minimise(problems, images, start, Preconditioner(images), TOLERANCE)
     _, said = problems.certify(w)
     for row, (target, weight) in enumerate(zip(targets, cost * weights, strict=True)):
         found = certificate(with_ones(features), target, weight, w[row].numpy())

@@ -6,6 +6,7 @@ N images, D features, P problems
 import torch
 from torch import Tensor
 
+from .images import Images
 from .preconditioner import Preconditioner
 
 _ITERATIONS = 200
@@ -13,12 +14,12 @@ _SHARE_THAT_LEAVES = 1 / 6  # of the rows, before those that are done are worth 
 
 
 def newton_direction(
-    features: Tensor, curvature: Tensor, gradient: Tensor, precision: Tensor, preconditioner: Preconditioner
+    images: Images, curvature: Tensor, gradient: Tensor, precision: Tensor, preconditioner: Preconditioner
 ) -> tuple[Tensor, Tensor, int]:
     """Solve ``(I + X' diag(h) X) d = -g`` for every row until the residual's norm is below ``precision``.
 
     Args:
-        features: X, (N, D).
+        images: X, (N, D), in the dtype of the others.
         curvature: h = 2 s on active images, else 0; (P, N).
         gradient: g, (P, D).
         precision: (P,).
@@ -35,8 +36,8 @@ def newton_direction(
     energy = (residual * step).sum(1)
     d, x_d = direction.clone(), change.clone()
     for iteration in range(1, _ITERATIONS + 1):
-        x_step = step @ features.T
-        bent = torch.addmm(step, curvature * x_step, features)
+        x_step = images.scores(step)
+        bent = step + images.combination(curvature * x_step)
         length = (energy / (step * bent).sum(1).clamp_min(tiny))[:, None]
         d.addcmul_(length, step)
         x_d.addcmul_(length, x_step)

@@ -23,6 +23,7 @@ from .line_search import best_step
 from .problem import Problems
 
 _ROUNDS = 40
+_FULL_STEP = 1e-2  # a step this near 1 is 1: it solves the equation, and images that have left get b = 0 exactly
 _STALLED = 1e-6  # a step this short: float32 did not give a direction of descent, from here on float64 does
 
 
@@ -64,6 +65,7 @@ def minimise(problems: Problems, start: Tensor, gram: Tensor, tolerance: float) 
         q = torch.stack([_correction(images, gram, *row) for row in rows])
         x_d = images.scores(images.combination(q))
         t = best_step((b * x_d).sum(1), (q * x_d).sum(1), 1 - part.target * z, part.target * x_d, part.weight)
+        t = torch.where((t - 1).abs() <= _FULL_STEP, 1.0, t)
         b, z = b + t[:, None] * q, z + t[:, None] * x_d
         careful = careful | (t < _STALLED) | ~q.any(1)
         work["newton_rounds"] += 1

@@ -55,20 +55,18 @@ class Minimiser:
         self.gram: Tensor | None = None
         self.preconditioner: Preconditioner | None = None
         if images.dimensions > len(images):
-            gram = images.gram(torch.float64)
-            self.gram = gram.to(images.matrix.dtype, copy=True)
-            rotated = reduced(gram)
+            rotated = reduced(images.gram(torch.float64))
             self.images = images if rotated is None else rotated
         self.work: dict[str, int] = {"newton_steps": 0, "cg_iterations": 0, "newton_rounds": 0, "factorisations": 0}
         # A factorisation of this size takes as long as some dozen iterations of conjugate gradients, a Newton step's.
         self.few_images = max(256, round((150 * len(images) * self.images.dimensions) ** (1 / 3)))
 
-    def primal_features(self) -> Tensor:
+    def primal_images(self) -> Images:
         """As precise as they came: float32 suffices for conjugate gradients, and is twice as fast.
 
         Made anew for each cost, which takes milliseconds: they are memory that the dual can do without.
         """
-        return self.images.dense(self.given.matrix.dtype)
+        return self.images.to(self.given.matrix.dtype)
 
     def problems(self, target: Tensor, weight: Tensor) -> Problems:
         """Of (P, N) targets, 1 or -1, and weights, both float64."""
@@ -82,11 +80,11 @@ class Minimiser:
         if not bool(few.all()):
             many = ~few
             part = problems.select(many)
-            features = self.primal_features()
-            self.preconditioner = self.preconditioner or Preconditioner(features)
+            images = self.primal_images()
+            self.preconditioner = self.preconditioner or Preconditioner(images)
             tolerance = _HEADROOM * self.tolerance
-            w, work = primal.minimise(part, features, start.w[many], self.preconditioner, tolerance)
-            del features
+            w, work = primal.minimise(part, images, start.w[many], self.preconditioner, tolerance)
+            del images
             z, certificate = part.certify(w)
             _place(solved, many, Solutions(w, z, part.coefficients(z), certificate))
             self._count(work)
@@ -120,11 +118,14 @@ class Minimiser:
         return w, certificate
 
     def _gram_for(self, problems: Problems) -> Tensor:
-        """K of the images as given, computed when it is first needed, and again where float64 first is."""
+        """K, computed when it is first needed, and again where float64 first is.
+
+        Of the rotated images, if they are: the fewer products. Their jitter is far below what the dual makes up for.
+        """
         dtype = dual.gram_dtype(problems, self.given.matrix.dtype)
         if self.gram is None or (dtype == torch.float64 and self.gram.dtype != dtype):
             self.gram = None  # its memory, before the other's is taken
-            self.gram = self.given.gram(dtype)
+            self.gram = self.images.gram(dtype)
         return self.gram
 
     def _count(self, work: dict[str, int]) -> None:

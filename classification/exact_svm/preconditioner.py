@@ -11,25 +11,27 @@ pairs come from one randomised projection (Halko, Martinsson & Tropp, "Finding s
 import torch
 from torch import Tensor
 
+from .images import Images
+
 _OVERSAMPLING = 16
 
 
 class Preconditioner:
     """Leading eigenpairs of X'X, computed once for all problems and costs."""
 
-    def __init__(self, features: Tensor, rank: int = 500) -> None:
-        dimensions = features.shape[1]
+    def __init__(self, images: Images, rank: int = 500) -> None:
+        dimensions, dtype = images.dimensions, images.matrix.dtype
         rank = min(rank, dimensions)
         width = min(rank + _OVERSAMPLING, dimensions)
         draw = torch.Generator().manual_seed(0)  # on the CPU: the same numbers whatever the device
-        random = torch.randn(len(features), width, generator=draw, dtype=torch.float64, device="cpu").to(features)
-        basis = torch.linalg.qr(features.T @ random)[0]  # D x width
-        projected = features @ basis
-        values, vectors = torch.linalg.eigh((projected.T @ projected).double())
+        random = torch.randn(width, len(images), generator=draw, dtype=torch.float64, device="cpu").to(images.matrix)
+        basis = torch.linalg.qr(images.combination(random).T)[0]  # D x width
+        projected = images.scores(basis.T)
+        values, vectors = torch.linalg.eigh((projected @ projected.T).double())
         leading = values.flip(0)[:rank].clamp_min(0)
-        total = features.norm().double() ** 2
-        self.eigenvalues = leading.to(features.dtype)  # k
-        self.vectors = basis @ vectors.flip(1)[:, :rank].to(features.dtype)  # D x k
+        total = images.matrix.norm().double() ** 2 + images.bias * len(images)
+        self.eigenvalues = leading.to(dtype)  # k
+        self.vectors = basis @ vectors.flip(1)[:, :rank].to(dtype)  # D x k
         self.others = float(((total - leading.sum()) / max(dimensions - rank, 1)).clamp_min(0))
 
     def apply(self, residual: Tensor, mean_weight: Tensor) -> Tensor:

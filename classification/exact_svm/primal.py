@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .conjugate_gradient import newton_direction
+from .images import Images
 from .line_search import best_step
 from .preconditioner import Preconditioner
 from .problem import Problems
@@ -21,21 +22,22 @@ _FORCING = 0.1  # a direction's residual, as a share of the gradient: better dir
 
 
 def minimise(
-    problems: Problems, features: Tensor, start: Tensor, preconditioner: Preconditioner, tolerance: float
+    problems: Problems, images: Images, start: Tensor, preconditioner: Preconditioner, tolerance: float
 ) -> tuple[Tensor, dict[str, int]]:
-    """Solutions (P, D), float64, with |g| <= tolerance |w| as far as ``features``, X (N, D), tell, and what they took.
+    """Solutions (P, D), float64, with |g| <= tolerance |w| as far as the digits of ``images`` go, and what they took.
 
-    Everything is computed in the dtype of ``features``. Whether the tolerance was reached is for the caller to certify;
-    a problem that does not get there within the step limit comes back as it is.
+    Everything is computed in the dtype of ``images``, which are the problems' own but for that. Whether the tolerance
+    was reached is for the caller to certify; a problem that does not get there within the step limit comes back as it
+    is.
     """
-    live = torch.arange(len(problems), device=features.device)
-    y, s, w = (part.to(features.dtype) for part in (problems.target, problems.weight, start))
-    solution, z = w.clone(), w @ features.T
+    live = torch.arange(len(problems), device=start.device)
+    y, s, w = (part.to(images.matrix.dtype) for part in (problems.target, problems.weight, start))
+    solution, z = w.clone(), images.scores(w)
     work = {"newton_steps": 0, "cg_iterations": 0}
     for _ in range(_STEPS):
         gap = 1 - y * z
         loss_side = gap.clamp_min(0)
-        gradient = torch.addmm(w, s * y * loss_side, features, alpha=-2)
+        gradient = w - images.combination(2 * s * y * loss_side)
         norm, size = gradient.norm(dim=1), w.norm(dim=1)
         going = norm > tolerance * size
         if not bool(going.all()):
@@ -46,7 +48,7 @@ def minimise(
                 part[going] for part in (live, y, s, w, z, gap, loss_side, gradient, norm, size)
             )
         precision = torch.maximum(_FORCING * norm, 0.3 * tolerance * size)
-        d, x_d, iterations = newton_direction(features, 2 * s * (loss_side > 0), gradient, precision, preconditioner)
+        d, x_d, iterations = newton_direction(images, 2 * s * (loss_side > 0), gradient, precision, preconditioner)
         t = best_step((w * d).sum(1), (d * d).sum(1), gap, y * x_d, s)
         w, z = w + t[:, None] * d, z + t[:, None] * x_d
         work["newton_steps"] += 1

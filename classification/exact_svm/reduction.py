@@ -24,4 +24,4 @@ def reduced(gram: Tensor) -> Images | None:
     failed = torch.empty((), dtype=torch.int32, device=gram.device)
     factor = gram.mT  # in the order of LAPACK, which then needs no copy
     torch.linalg.cholesky_ex(factor, out=(factor, failed))
-    return None if bool(failed) else Images(factor, bias=False)
+    return None if bool(failed) else Images(factor, bias=False, triangular=True)
