@@ -8,9 +8,9 @@
 
 Features to scores: row normalisation, three folds, all costs of the grid, the last fit, the test scores and their four
 average precisions. Each solver runs in a process of its own, with one thread unless --threads says otherwise, so that
-CPU time is work and the peak of memory its own (of the whole process: libraries and both splits' features are in it);
-the exact solver before and after scikit-learn, so that a machine that gets busier shows. With --classes N, scikit-learn
-is given N of the classes, spread evenly over their frequencies, its CPU time is multiplied by their number / N, and the
+CPU time is work and the peak of memory its own (the whole process's: libraries and features are in it); the exact
+solver before and after scikit-learn, so that a machine that gets busier shows. With --classes N, scikit-learn is given
+N of the classes, spread evenly over their frequencies, its CPU time is multiplied by their number / N, and the
 comparison is over those N; the exact solver always solves all of them.
 
 Ends with the bars, each met or missed, and exit code 1 if one was missed. Bars of time and memory hold for VOC's number
@@ -45,9 +45,8 @@ def measure(solver: str, folder: Path, costs: tuple[float, ...], columns: list[i
         import torch
 
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    dtype = np.float32 if solver == "exact" else np.float64
     cpu, wall = time.process_time(), time.perf_counter()
-    train, test = (normalise_rows(np.load(folder / f"{name}.npy", mmap_mode="r"), dtype) for name in ("train", "test"))
+    train, test = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("train", "test"))
     fitted = fit_and_score(train, labels, test, classes.tolist(), costs, solver=solver)
     average_precisions(fitted.scores, test_labels).means()
     np.savez(

@@ -42,11 +42,11 @@ def get_cfg() -> CfgNode:
     # ---- clsa-classify svm
     cfg.SVM = CfgNode()
     cfg.SVM.GRID = "fair26"  # fair26, fair18, vissl11, openselfsup19 of the literature; mini5 of the miniature world
-    # All minimise the same function. sklearn: the benchmarks' solver, liblinear by dual coordinate descent;
-    # sklearn-primal: its Newton method, much sooner where the features of all images nearly agree in direction, as
-    # those of small or random networks do; exact: all classes and folds at once, each minimum certified, far less work
+    # Both minimise the same function, and share the protocol id. sklearn: the benchmarks' solver, liblinear by dual
+    # coordinate descent; exact: all classes and folds at once, each minimum certified, far less work
     cfg.SVM.SOLVER = "sklearn"
-    cfg.SVM.TOLERANCE = 1e-4  # of exact: |gradient| <= TOLERANCE |w|, so that w is no further from the minimum
+    # of exact: |gradient| <= TOLERANCE |w|, so that w is no further from the minimum; a looser one shows in the id
+    cfg.SVM.TOLERANCE = 1e-4
     cfg.SVM.DEVICE = "cpu"  # of exact; cuda where there is a GPU, auto: a GPU where there is one
     cfg.SVM.JOBS = -1  # liblinear's processes that share the classes; -1: as many as there are cores
 

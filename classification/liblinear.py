@@ -30,7 +30,6 @@ def fit_classes(
     targets: np.ndarray,
     test: np.ndarray,
     costs: Sequence[float],
-    dual: bool,
     folds: int,
     seed: int,
     jobs: int,
@@ -42,13 +41,13 @@ def fit_classes(
     # whole process, so that the results of concurrent threads differ from run to run.
     with parallel_config(backend="loky", inner_max_num_threads=1):
         fits = Parallel(n_jobs=jobs, return_as="generator")(
-            delayed(_fit_class)(train, column, test, tuple(costs), dual, folds, seed) for column in targets.T
+            delayed(_fit_class)(train, column, test, tuple(costs), folds, seed) for column in targets.T
         )
         return list(tqdm(fits, total=targets.shape[1], desc="SVM, classes", unit="class", leave=False))
 
 
 def _fit_class(
-    train: np.ndarray, target: np.ndarray, test: np.ndarray, costs: tuple[float, ...], dual: bool, folds: int, seed: int
+    train: np.ndarray, target: np.ndarray, test: np.ndarray, costs: tuple[float, ...], folds: int, seed: int
 ) -> ClassFit:
     """``target`` (N_train,) of 1 and -1."""
     from sklearn.exceptions import ConvergenceWarning
@@ -59,13 +58,13 @@ def _fit_class(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # counted below, and reported
         for kept, held in StratifiedKFold(folds, shuffle=False).split(train, target):
-            fold = [linear_svc(cost, dual, seed).fit(train[kept], target[kept]) for cost in costs]
+            fold = [linear_svc(cost, seed).fit(train[kept], target[kept]) for cost in costs]
             scores = (machine.decision_function(train[held]) for machine in fold)
             by_fold.append([average_precision_score(target[held], score) for score in scores])
             machines += fold
         by_cost = np.mean(by_fold, axis=0)
         best = int(np.argmax(by_cost))
-        machines.append(linear_svc(costs[best], dual, seed).fit(train, target))
+        machines.append(linear_svc(costs[best], seed).fit(train, target))
     chosen = machines[-1]
     return ClassFit(
         cost=costs[best],
@@ -77,15 +76,15 @@ def _fit_class(
     )
 
 
-def linear_svc(cost: float, dual: bool = True, seed: int = 0):
-    """The benchmark's ``LinearSVC``; ``dual`` False takes liblinear's primal Newton method to the same minimum."""
+def linear_svc(cost: float, seed: int):
+    """The benchmark's ``LinearSVC``."""
     from sklearn.svm import LinearSVC
 
     return LinearSVC(
         C=cost,
         penalty="l2",
         loss="squared_hinge",
-        dual=dual,
+        dual=True,
         class_weight={1: 2, -1: 1},
         tol=1e-4,
         max_iter=MAX_ITERATIONS,

@@ -34,11 +34,9 @@ GRIDS: dict[str, tuple[float, ...]] = {
     "mini5": (0.01, 0.1, 1.0, 10.0, 100.0),
 }
 
-#: All minimise the same function. sklearn: the benchmarks' liblinear by dual coordinate descent, to its tolerance or
-#: its iteration limit. sklearn-primal: liblinear's Newton method; on features that nearly agree in direction (a random
-#: ResNet-18's, 1200 images, C = 10) coordinate descent took 28 times as long, and both reached the same objective to 7
-#: digits. exact: :mod:`.exact_svm`, all classes and folds at once, each minimum certified.
-SOLVERS = ("exact", "sklearn", "sklearn-primal")
+#: Both minimise the same function. sklearn: the benchmarks' liblinear by dual coordinate descent, to its tolerance or
+#: its iteration limit. exact: :mod:`.exact_svm`, all classes and folds at once, each minimum certified.
+SOLVERS = ("exact", "sklearn")
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def grid_of(name: str) -> tuple[float, ...]:
 def normalise_rows(features: np.ndarray, dtype: type = np.float64) -> np.ndarray:
     """Each row of (N, D) divided by (its L2 norm + 1e-5).
 
-    float64 is what liblinear computes in; float32 is half the memory, for the exact solver and networks' features.
+    float64 is what liblinear computes in; float32 is half the memory, for the exact solver.
     """
     normalised = np.array(features, dtype=dtype)
     for start in range(0, len(normalised), _ROWS):  # the norms' squares would otherwise take as much memory again
@@ -92,7 +90,9 @@ def fit_and_score(
     """Choose a cost for every class on the training images, fit, and score the test images.
 
     Args:
-        train_features, test_features: (N, D), finite, normalised by :func:`normalise_rows`.
+        train_features, test_features: (N, D), finite, as a network gave them, in memory or mapped from a file;
+            :func:`normalise_rows` is done here. The exact solver reads the test images' when all is fitted, a few at
+            a time, and computes in float32 unless they are float64.
         train_labels: (N_train, K), 1 / -1 / 0.
         solver: one of :data:`SOLVERS`.
         seed: of the order in which liblinear visits its coordinates.
@@ -116,7 +116,8 @@ def fit_and_score(
 
     from .liblinear import MAX_ITERATIONS, fit_classes
 
-    by_class = fit_classes(train_features, targets, test_features, costs, solver == "sklearn", FOLDS, seed, jobs)
+    train, test = normalise_rows(train_features), normalise_rows(test_features)
+    by_class = fit_classes(train, targets, test, costs, FOLDS, seed, jobs)
     return SVMScores(
         scores=np.stack([fit.scores for fit in by_class], axis=1),
         weights=np.stack([fit.weights for fit in by_class], axis=1),
@@ -125,7 +126,7 @@ def fit_and_score(
         fits=sum(fit.fits for fit in by_class),
         not_converged=sum(fit.not_converged for fit in by_class),
         solver={
-            "method": f"liblinear, {'dual' if solver == 'sklearn' else 'primal'}",
+            "method": "liblinear, dual coordinate descent",
             "iteration_limit": MAX_ITERATIONS,
         },
     )
@@ -142,12 +143,12 @@ def _exact(
 ) -> SVMScores:
     from .exact_svm.path import fit_path  # PyTorch: not for liblinear's worker processes, which import this file
 
-    fit = fit_path(train, targets, stratified_folds(targets), costs, POSITIVE_WEIGHT, tolerance, device)
+    dtype = np.result_type(train, np.float32).type
+    rows, fold_of = normalise_rows(train, dtype), stratified_folds(targets)
+    fit = fit_path(rows, targets, fold_of, costs, POSITIVE_WEIGHT, tolerance, device)
+    blocks = (normalise_rows(test[start : start + _ROWS], dtype) for start in range(0, len(test), _ROWS))
     return SVMScores(
-        scores=np.concatenate(  # in float64, which widens the images' features: a few at a time
-            [test[start : start + _ROWS] @ fit.weights[:-1] for start in range(0, len(test), _ROWS)]
-        )
-        + fit.weights[-1],
+        scores=np.concatenate([block @ fit.weights[:-1] for block in blocks]) + fit.weights[-1],  # float64
         weights=fit.weights,
         costs=fit.costs,
         cross_validated=fit.cross_validated,

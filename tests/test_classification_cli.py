@@ -24,7 +24,7 @@ from clsa.datasets.categories import VOC_CLASSES
 from clsa.datasets.voc_folder import read_image_ids
 
 TINY = ["FEATURES.SIZE", "32", "FEATURES.RESIZE", "32", "FEATURES.WORKERS", "0", "FEATURES.DEVICE", "cpu"]
-SMALL_SVM = [*TINY, "SVM.GRID", "mini5", "SVM.SOLVER", "sklearn-primal", "SVM.JOBS", "1"]
+SMALL_SVM = [*TINY, "SVM.GRID", "mini5", "SVM.SOLVER", "exact"]
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +53,10 @@ def test_svm_result(svm_run: tuple[Path, str], weights: Path) -> None:
     output, printed = svm_run
     result = read_result(output / "result.json")
     assert result["stage"] == "classification"
-    assert result["protocol"] == "voc07-svm-mini5-primal-square-32of32"
+    assert result["protocol"] == "voc07-svm-mini5-square-32of32"
     assert result["metric_flavour"] == "class mAP, envelope"
-    assert result["engine"] == "scikit-learn"
+    assert result["engine"] == "torch"
+    assert result["details"]["solver"]["name"] == "exact"
     assert result["weights"]["method"] == "random_init"
     assert result["weights"]["sha256"] == json.loads(Path(f"{weights}.json").read_text())["sha256"]
     assert result["dataset"]["name"] == "VOC2007 trainval -> test"
@@ -144,7 +145,7 @@ def layers_run(mini_root: Path, weights: Path, tmp_path_factory: pytest.TempPath
     """Output folder of SVMs on three layers, whose features `extract` has left in the cache."""
     folder = tmp_path_factory.mktemp("layers")
     shared = ["--weights", str(weights), "--data", str(mini_root / "VOC2007"), "--cache", str(folder / "cache")]
-    small = [*SMALL_SVM, "FEATURES.SIZE", "64", "FEATURES.RESIZE", "64", "SVM.SOLVER", "exact"]
+    small = [*SMALL_SVM, "FEATURES.SIZE", "64", "FEATURES.RESIZE", "64"]
     assert main(["extract", *shared, "--layer", *LAYERS, *small]) == 0
     assert main(["svm", *shared, "--output", str(folder / "svm"), "--layer", *LAYERS, *small]) == 0
     return folder / "svm"
@@ -156,7 +157,7 @@ def test_all_layers_in_one_call(layers_run: Path) -> None:
     assert best["details"]["images_computed"] == 0  # everything was in the cache
     for layer, result in by_layer.items():
         name = {"avgpool": ""}.get(layer, f"-{layer}")
-        assert result["protocol"] == f"voc07-svm-mini5-exact{name}-square-64of64"
+        assert result["protocol"] == f"voc07-svm-mini5{name}-square-64of64"
         assert result["details"]["layer"] == layer
         own = result["details"]["cross_validated_ap"]
         assert result["details"]["cross_validated_map"] == pytest.approx(np.mean(list(own.values())), abs=1e-3)
@@ -207,7 +208,7 @@ def test_an_image_folder_is_no_voc_figure(mini_root: Path, tmp_path: Path) -> No
         (["--features", "hog", "SVM.GRID", "all"], "SVM.GRID 'all' is unknown. Give one of fair26"),
         (
             ["--features", "hog", "SVM.SOLVER", "ours"],
-            "SVM.SOLVER 'ours' is unknown. Give one of exact, sklearn, sklearn-primal",
+            "SVM.SOLVER 'ours' is unknown. Give one of exact, sklearn\\.",
         ),
         (["--features", "hog", "--layer", "res4", "res5"], "features hog: one layer only, got res4, res5"),
         (["--features", "hog", "--layer", "res6", "SVM.GRID", "mini5"], "'res6' is none of them"),
@@ -245,9 +246,9 @@ def test_help_has_examples(kind: str, capsys: pytest.CaptureFixture) -> None:
     [
         ("voc07_svm", "svm", "voc07-svm-fair26"),
         ("voc07_linear_paper", "linear", "voc07-linear-paper"),
-        ("mini_svm", "svm", "voc07-svm-mini5-primal-square-96of96"),
+        ("mini_svm", "svm", "voc07-svm-mini5-square-96of96"),
         ("mini_linear", "linear", "voc07-linear-paper-square-96of96"),
-        ("smoke_svm", "svm", "voc07-svm-mini5-primal-square-64of64"),
+        ("smoke_svm", "svm", "voc07-svm-mini5-square-64of64"),
         ("smoke_linear", "linear", "voc07-linear-paper-square-64of64"),
     ],
 )
@@ -261,8 +262,7 @@ def test_packaged_configs_name_their_protocol(name: str, kind: str, protocol: st
 def test_every_departure_shows_in_the_protocol() -> None:
     changes = {
         "voc07-svm-vissl11": ["SVM.GRID", "vissl11"],
-        "voc07-svm-fair26-primal": ["SVM.SOLVER", "sklearn-primal"],
-        "voc07-svm-fair26-exact": ["SVM.SOLVER", "exact"],
+        "voc07-svm-fair26": ["SVM.SOLVER", "exact", "SVM.TOLERANCE", "1e-5"],
         "voc07-svm-fair26-exact0.001": ["SVM.SOLVER", "exact", "SVM.TOLERANCE", "1e-3"],
         "voc07-svm-fair26-center_crop-224of256": ["FEATURES.TRANSFORM", "center_crop"],
         "voc07-svm-fair26-res4-half": ["FEATURES.LAYERS", "['res4']", "FEATURES.PRECISION", "half"],

@@ -86,11 +86,11 @@ def by_hand(train, sample, test, folds: int, cost: float) -> tuple[np.ndarray, n
     for column in sample.T:
         members = np.flatnonzero(column)
         x, y = train[members], column[members]
-        scores.append(linear_svc(cost, dual=False).fit(x, y).decision_function(test))
+        scores.append(linear_svc(cost, seed=0).set_params(dual=False).fit(x, y).decision_function(test))
         splits = StratifiedKFold(folds, shuffle=False).split(x, y) if folds > 1 else []
         held_out = []
         for kept, held in splits:
-            machine = linear_svc(cost, dual=False).fit(x[kept], y[kept])
+            machine = linear_svc(cost, seed=0).set_params(dual=False).fit(x[kept], y[kept])
             held_out.append(average_precision_score(y[held], machine.decision_function(x[held])))
         precision.append(np.mean(held_out) if held_out else np.nan)
     return np.stack(scores, axis=1), np.array(precision)

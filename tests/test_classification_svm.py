@@ -14,8 +14,8 @@ from clsa.configs.command import InputError
 def problem() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features and labels of 90 training images, features of 30 test images."""
     rng = np.random.default_rng(0)
-    train, test = normalise_rows(rng.normal(size=(90, 12))), normalise_rows(rng.normal(size=(30, 12)))
-    noisy = train[:, :3] + 0.3 * rng.normal(size=(90, 3))
+    train, test = rng.normal(size=(90, 12)), rng.normal(size=(30, 12))
+    noisy = normalise_rows(train)[:, :3] + 0.3 * rng.normal(size=(90, 3))
     labels = np.where(noisy > 0.35, 1, -1)
     labels[noisy < -0.6] = 0
     return train, labels, test
@@ -49,6 +49,7 @@ def test_equals_the_benchmarks_recipe(problem) -> None:
     train, labels, test = problem
     costs = (0.1, 1.0, 10.0)
     got = fit_and_score(train, labels, test, ("a", "b", "c"), costs)
+    train, test = normalise_rows(train), normalise_rows(test)
     for k in range(3):
         target = np.where(labels[:, k] == 1, 1, -1)
         machines = [
@@ -64,13 +65,13 @@ def test_equals_the_benchmarks_recipe(problem) -> None:
     assert (got.fits, got.not_converged) == (3 * (3 * 3 + 1), 0)
 
 
-@pytest.mark.parametrize("solver", ["sklearn", "sklearn-primal", "exact"])
-def test_all_solvers_minimise_the_equation(problem, solver: str) -> None:
+@pytest.mark.parametrize("solver", ["sklearn", "exact"])
+def test_both_solvers_minimise_the_equation(problem, solver: str) -> None:
     """1/2 (|w|^2 + b^2) + C sum c_i max(0, 1 - y_i (w.x_i + b))^2, positives twice, by L-BFGS in float64."""
     train, labels, test = problem
     target = np.where(labels[:, 0] == 1, 1.0, -1.0)
     weight, ones = np.where(target == 1, 2.0, 1.0), np.ones((90, 1))
-    with_bias = np.concatenate([train, ones], axis=1)
+    with_bias = np.concatenate([normalise_rows(train), ones], axis=1)
 
     def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
         margin = np.maximum(0, 1 - target * (with_bias @ w))
@@ -78,7 +79,7 @@ def test_all_solvers_minimise_the_equation(problem, solver: str) -> None:
 
     exact = minimize(objective, np.zeros(13), jac=True, options={"gtol": 1e-9, "maxiter": 10_000}).x
     got = fit_and_score(train, labels[:, :1], test, ("a",), (3.0,), solver=solver)
-    np.testing.assert_allclose(got.scores[:, 0], test @ exact[:-1] + exact[-1], rtol=0, atol=2e-3)
+    np.testing.assert_allclose(got.scores[:, 0], normalise_rows(test) @ exact[:-1] + exact[-1], rtol=0, atol=2e-3)
 
 
 def test_difficult_counts_as_absent_in_training(problem) -> None:

@@ -34,9 +34,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--solver", choices=SOLVERS, help="short for SVM.SOLVER; all but sklearn show in the protocol id"
-    )
+    parser.add_argument("--solver", choices=SOLVERS, help="short for SVM.SOLVER; both reach the same minimum")
     add_layers(parser)
     add_probe_arguments(parser)
 
