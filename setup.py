@@ -42,6 +42,7 @@ setup(
             "clsa-classify = clsa.classification.cli:main",
             "clsa-reproduce = clsa.reproduce.cli:main",
             "clsa-ap = clsa.reproduce.ap.cli:main",
+            "clsa-report = clsa.reproduce.report_cli:main",
         ]
     },
 )
