@@ -4,21 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fvcore.common.config import CfgNode
-
 from clsa.configs.run_files import git_commit, versions
 
+from .claims import Claim, Judged, judge_all
+from .comparisons import Comparison, Headline, compare, headline
 from .findings import findings
 from .gather import Gathered, Measured
 from .ledger import Published
 from .methods import look
 from .progress import clock
-from .tables import Table
+from .tables import PublishedRow, Table
 
 NOT_COMPARABLE = (
-    "Published with full ImageNet, VOC and COCO, and a ResNet-50. Nothing below compares with the miniature world's "
-    "numbers above: another world, another scale. They stand here to show what the real protocols give, and where each "
-    "number comes from."
+    "Numbers from papers and repositories, each with its source. None of them was measured here. One stands beside a "
+    "measurement, in the tables above, only where protocol, engine, metric flavour and data are the same."
 )
 
 
@@ -36,29 +35,39 @@ class Content:
     """``facts``: (name, what) pairs on what was measured, with what."""
 
     title: str
+    headline: Headline
     facts: list[tuple[str, str]]
     findings: list[str]
     tables: list[Table]
+    comparisons: list[Comparison]
+    claims: list[Judged]
     durations: list[Duration]
     published: list[Published]
     left_out: list[str]
 
 
-def build_content(cfg: CfgNode, gathered: Gathered, tables: Sequence[Table], published: Sequence[Published]) -> Content:
+def build_content(
+    gathered: Gathered, tables: Sequence[Table], published: Sequence[Published], claims: Sequence[Claim]
+) -> Content:
     """Put together what the formats share."""
+    comparisons = compare(tables)
+    judged = judge_all(claims, tables)
     return Content(
         title="Does it transfer?",
-        facts=_facts(cfg, gathered),
+        headline=headline(tables, comparisons, judged, _kind_of_data(gathered.measured)),
+        facts=_facts(gathered),
         findings=findings(tables, gathered),
         tables=list(tables),
+        comparisons=comparisons,
+        claims=judged,
         durations=_durations(gathered),
         published=list(published),
         left_out=list(gathered.left_out),
     )
 
 
-def _facts(cfg: CfgNode, gathered: Gathered) -> list[tuple[str, str]]:
-    facts = [("Methods", ", ".join(look(method).label for method in cfg.METHODS))]
+def _facts(gathered: Gathered) -> list[tuple[str, str]]:
+    facts = [("Methods", ", ".join(look(method).label for method in gathered.methods) or "none")]
     facts.append(("Data", _world(gathered.measured)))
     lengths = [
         f"{look(method).label} {pretraining.lines[-1]['iteration']}"
@@ -73,6 +82,11 @@ def _facts(cfg: CfgNode, gathered: Gathered) -> list[tuple[str, str]]:
     found = versions()
     facts.append(("Made with", f"clsa-transfer {found['clsa-transfer']}, torch {found['torch']}, {git_commit() or ''}"))
     return [(name, what.rstrip(", ")) for name, what in facts]
+
+
+def _kind_of_data(measured: Sequence[Measured]) -> str:
+    worlds = {m.result["dataset"].get("miniature") is not None for m in measured}
+    return " and ".join("of the rendered miniature world" if mini else "photographs" for mini in sorted(worlds))
 
 
 def _world(measured: Sequence[Measured]) -> str:
@@ -116,8 +130,11 @@ def duration_table(durations: Sequence[Duration]) -> tuple[list[str], list[tuple
     """Columns, and per method a cell each: ``""`` where there is none."""
     columns = list(dict.fromkeys(d.what for d in durations))
     methods = list(dict.fromkeys(d.method for d in durations))
-    taken = {(d.method, d.what): clock(d.seconds) for d in durations}
-    return columns, [(look(m).label, [taken.get((m, column), "") for column in columns]) for m in methods]
+    taken: dict[tuple[str, str], float] = {}
+    for d in durations:  # of all trials together
+        taken[d.method, d.what] = taken.get((d.method, d.what), 0) + d.seconds
+    cells = {key: clock(seconds) for key, seconds in taken.items()}
+    return columns, [(look(m).label, [cells.get((m, column), "") for column in columns]) for m in methods]
 
 
 def published_values(entry: Published) -> str:
@@ -146,3 +163,15 @@ def published_by_protocol(published: Sequence[Published]) -> dict[str, list[Publ
         engine = f" · {entry.engine}" if entry.engine else ""
         groups.setdefault(f"{entry.protocol} · {entry.metric_flavour}{engine}", []).append(entry)
     return groups
+
+
+def published_cell(row: PublishedRow, column: int) -> str:
+    """``"57.0 ± 0.2"``, as the source prints it; empty where it prints none."""
+    value, spread = row.values[column], row.spreads[column]
+    return "" if value is None else f"{value}" + ("" if spread is None else f" ± {spread}")
+
+
+def published_row_label(row: PublishedRow) -> str:
+    """Whose number it is, how far verified, and from where."""
+    trials = f", {row.entry.trials} trials" if row.entry.trials else ""
+    return f"{row.label} (published, {row.entry.status}: {row.entry.source}{trials})"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from .gather import Gathered
-from .methods import REFERENCE, look
+from .methods import look
 from .tables import Row, Table
 
 #: Percent: below it a detector has not begun to detect, and differences are those of a few lucky boxes.
@@ -25,7 +25,10 @@ def caveats(tables: Sequence[Table], gathered: Gathered) -> list[str]:
     """What limits every sentence: the number of seeds, unequal training lengths, results that were left out."""
     said = []
     seeds = sorted({seed for table in tables for row in table.rows for seed in row.seeds})
-    if len(seeds) == 1:
+    compared = [row for table in tables for row in table.rows if row.kind == "pretrained"]
+    if any(row.trials > 1 for row in compared):
+        said += _spread_caveats(compared)
+    elif len(seeds) == 1:
         said.append(
             f"One seed ({seeds[0]}) of each: how much chance moves these numbers is not known, and a difference of a "
             "point or two may be nothing else."
@@ -41,7 +44,21 @@ def caveats(tables: Sequence[Table], gathered: Gathered) -> list[str]:
         by_method = ", ".join(f"{look(method).label} {count}" for method, count in lengths.items())
         said.append(f"The methods were NOT pretrained equally long (last logged iteration: {by_method}).")
     if gathered.left_out:
-        said.append(f"{len(gathered.left_out)} damaged or unreadable file(s) were left out; they are named below.")
+        said.append(f"{len(gathered.left_out)} file(s) were left out, whole or in part; they are named below.")
+    return said
+
+
+def _spread_caveats(rows: Sequence[Row]) -> list[str]:
+    """Of what the spread is one, and who has none."""
+    said = []
+    single = list(dict.fromkeys(row.label for row in rows if row.trials == 1))
+    if single:
+        said.append(f"One trial alone, without a spread, in some table: {', '.join(single)}.")
+    if all(len(row.weights) < 2 for row in rows):
+        said.append(
+            "The spread is that of fine-tuning or of the probe, from one pretraining a method. What another seed of "
+            "the pretraining would change is not in it."
+        )
     return said
 
 
@@ -50,22 +67,22 @@ def _count(tables: Sequence[Table]) -> list[str]:
     said = []
     methods = dict.fromkeys(row.method for table in tables for row in _challengers(table))
     for method in methods:
-        pairs = [(table.row(method), table.row(REFERENCE)) for table in tables]
+        pairs = [(table.row(method), table.row(table.baseline)) for table in tables]
         points = [_points(a.values[0], b.values[0]) for a, b in pairs if a and b and _both(a, b)]
         if not points:
             continue
         above, below = sum(p > 0 for p in points), sum(p < 0 for p in points)
         level = f", level with it on {len(points) - above - below}" if above + below < len(points) else ""
         said.append(
-            f"{look(method).label} is above {look(REFERENCE).label} on {above} of {len(points)} measures, below it on "
-            f"{below}{level}."
+            f"{look(method).label} is above {look(tables[0].baseline).label} on {above} of {len(points)} measures, "
+            f"below it on {below}{level}."
         )
     return said
 
 
 def _sentence(table: Table) -> str:
     """The methods against the reference, and the best of them against the strongest row without pretraining."""
-    reference = table.row(REFERENCE)
+    reference = table.row(table.baseline)
     parts = [
         f"{row.label} ({row.values[0]:.1f}) is {difference(row.values[0], reference.values[0])} {reference.label} "
         f"({reference.values[0]:.1f})"
@@ -86,7 +103,7 @@ def _says_nothing(table: Table) -> bool:
 
 
 def _challengers(table: Table) -> list[Row]:
-    return [row for row in table.rows if row.kind == "pretrained" and row.method != REFERENCE]
+    return [row for row in table.rows if row.kind == "pretrained" and row.method != table.baseline]
 
 
 def _both(row: Row, other: Row) -> bool:

@@ -1,7 +1,9 @@
-"""Collects what the stages have left: every result.json and metrics.json of the methods. What is damaged is named."""
+"""Collects what the stages have left: every result.json and metrics.json. What cannot be used is named and left out."""
 
 import json
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,20 +11,34 @@ from typing import Any
 from clsa.configs.command import InputError
 from clsa.configs.run_files import read_result
 
+from .methods import in_order
 from .plan import REESTIMATED
 from .stamp import read_stamp
 
-#: Fields of a result, and of a line of metrics.json, that the report computes with.
-RESULT_FIELDS = {"values": dict, "protocol": str, "metric_flavour": str, "engine": str, "dataset": dict, "stage": str}
+#: Fields of a result that the report computes with.
+RESULT_FIELDS = {
+    "values": dict,
+    "protocol": str,
+    "metric_flavour": str,
+    "engine": str,
+    "dataset": dict,
+    "stage": str,
+    "weights": dict,
+    "details": dict,
+    "config": dict,
+    "seed": int,
+    "trial": int,
+}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One evaluation. ``reestimated`` is True where BatchNorm's statistics were re-estimated for a probe."""
+    """One evaluation. ``named``: the user said which method it is, so several weights are pretrainings of one."""
 
     method: str
     folder: Path
     result: dict[str, Any]
+    named: bool = False
 
     @property
     def stage(self) -> str:
@@ -31,7 +47,20 @@ class Measured:
 
     @property
     def reestimated(self) -> bool:
-        return self.folder.name.endswith(REESTIMATED)
+        """Whether BatchNorm's statistics were re-estimated for a probe."""
+        configured = (self.result["config"].get("FEATURES") or {}).get("REESTIMATE_BN", False)
+        return bool(configured) or self.folder.name.endswith(REESTIMATED)
+
+    @property
+    def weights(self) -> str | None:
+        """SHA-256 of the weights' file; None for a random start and for features without weights."""
+        return self.result["weights"].get("sha256")
+
+    @property
+    def data(self) -> str:
+        """What identifies the images: two miniature worlds of other seeds have the same file names."""
+        data = self.result["dataset"]
+        return json.dumps([data.get("fingerprint"), data.get("miniature")], sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -53,7 +82,8 @@ class Pretraining:
 class Gathered:
     """Everything that a report is made from.
 
-    ``files``: what was read, damaged ones too. ``left_out``: sentences, each naming a file and its reason.
+    ``methods``: in the order of the rows. ``files``: what was read, damaged ones too. ``left_out``: sentences, each
+    naming a file and its reason.
     """
 
     output: Path
@@ -64,23 +94,124 @@ class Gathered:
     files: list[Path] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder with results somewhere below; ``method`` None: each result says itself which method it is of."""
+
+    path: Path
+    method: str | None = None
+
+
 def gather(output: Path, methods: list[str]) -> Gathered:
-    """Read the results of ``methods`` (pretrained ones and baselines, in the order of the rows) below ``output``."""
+    """What ``clsa-reproduce`` left of ``methods`` (pretrained ones and baselines) in ``output/<method>``."""
     found = Gathered(output, methods)
     for method in methods:
-        for path in sorted((output / method).glob("*/*/result.json")):
-            found.files.append(path)
-            try:
-                found.measured.append(Measured(method, path.parent, _checked(path)))
-            except InputError as error:
-                found.left_out.append(str(error))
-        metrics = output / method / "pretrain" / "metrics.json"
-        if metrics.is_file():
-            found.files.append(metrics)
-            lines = _read_lines(metrics, found.left_out)
-            seconds = (read_stamp(metrics.parent) or {}).get("seconds")
-            found.pretraining[method] = Pretraining(method, lines, seconds)
+        _read_results(found, RunFolder(output / method, method), named=False)
+        _read_curve(found, method, output / method / "pretrain" / "metrics.json")
+    _leave_out_strangers(found)
     return found
+
+
+def gather_folders(folders: Sequence[RunFolder], output: Path) -> Gathered:
+    """Every result.json below ``folders``, whoever made it; the curves of pretraining where one lies beside.
+
+    Raises:
+        InputError: a folder that is not there.
+    """
+    found = Gathered(output, [])
+    for folder in folders:
+        if not folder.path.is_dir():
+            raise InputError(f"{folder.path} is not a folder. Give folders with result.json files somewhere below.")
+        _read_results(found, folder, named=folder.method is not None)
+    found.methods = in_order(m.method for m in found.measured)
+    for m in found.measured:
+        checkpoint = (m.result["weights"].get("source") or {}).get("file")
+        if checkpoint and m.method not in found.pretraining:
+            _read_curve(found, m.method, Path(checkpoint).parent / "metrics.json")
+    _leave_out_strangers(found)
+    return found
+
+
+def method_of(result: dict[str, Any]) -> str | None:
+    """The method that a result's weights, or its features, name; None where nothing does."""
+    weights = result["weights"]
+    named = weights.get("method") or (weights.get("source") or {}).get("method")
+    if named:
+        return named
+    features = result["details"].get("features")
+    if features and features != "backbone":
+        return features
+    return None if weights.get("file") else "random_init"
+
+
+def _read_results(found: Gathered, folder: RunFolder, named: bool) -> None:
+    for path in sorted(folder.path.rglob("result.json")):
+        if path in found.files:
+            continue
+        found.files.append(path)
+        try:
+            result = _checked(path)
+            method = folder.method or method_of(result)
+            if method is None:
+                raise InputError(
+                    f"{path}: neither the result nor its weights' manifest names a method. Name it: NAME={path.parent}"
+                )
+        except InputError as error:
+            found.left_out.append(str(error))
+            continue
+        found.measured.append(Measured(method, path.parent, result, named))
+
+
+def _read_curve(found: Gathered, method: str, metrics: Path) -> None:
+    if metrics.is_file():
+        found.files.append(metrics)
+        lines = _read_lines(metrics, found.left_out)
+        seconds = (read_stamp(metrics.parent) or {}).get("seconds")
+        found.pretraining[method] = Pretraining(method, lines, seconds)
+
+
+def _leave_out_strangers(found: Gathered) -> None:
+    """Drop results of other data under the same name, and evaluations that are there twice."""
+    common: dict[tuple, str] = {}
+    by_name: dict[tuple, Counter[str]] = {}
+    for m in found.measured:
+        by_name.setdefault(_name(m), Counter())[m.data] += 1
+    for name, counts in by_name.items():
+        common[name] = counts.most_common(1)[0][0]
+    kept: list[Measured] = []
+    seen: dict[tuple, Path] = {}
+    for m in found.measured:
+        path = m.folder / "result.json"
+        once = (*_name(m), m.method, m.weights, m.reestimated, m.result["metric_flavour"])
+        once += (
+            m.result["seed"],
+            m.result["trial"],
+            json.dumps([m.result["details"].get(key) for key in ("protocol_check", "flavours")]),
+        )
+        if m.data != common[_name(m)]:
+            others = by_name[_name(m)][common[_name(m)]]
+            found.left_out.append(
+                f"{path}: its {m.result['dataset'].get('name')} has other images ({_images(m.data)}) than that of "
+                f"{others} other results of {m.result['protocol']} ({_images(common[_name(m)])}). Report it by itself."
+            )
+        elif once in seen:
+            found.left_out.append(
+                f"{path}: same method, weights, protocol, seed and trial as {seen[once]}, which is counted once."
+            )
+        else:
+            seen[once] = path
+            kept.append(m)
+    found.measured = kept
+
+
+def _name(m: Measured) -> tuple[str, str, str | None]:
+    return m.result["protocol"], m.result["engine"], m.result["dataset"].get("name")
+
+
+def _images(data: str) -> str:
+    fingerprint, world = json.loads(data)
+    images = f"{(fingerprint or {}).get('images', 'unknown number of')} images"
+    return f"{images}, miniature world of seed {world.get('seed')}" if world else f"{images}, real"
 
 
 def _checked(path: Path) -> dict[str, Any]:
@@ -90,6 +221,9 @@ def _checked(path: Path) -> dict[str, Any]:
             raise InputError(
                 f"{path}: {name} is {result[name]!r}, it must be a {kind.__name__}. Run the evaluation again."
             )
+    for name in ("protocol", "metric_flavour", "engine"):
+        if not result[name]:
+            raise InputError(f"{path}: {name} is empty: its numbers compare with nothing. Run the evaluation again.")
     for name, value in result["values"].items():
         if value is not None and not (isinstance(value, (int, float)) and 0 <= value <= 100):
             raise InputError(

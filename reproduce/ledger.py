@@ -15,6 +15,7 @@ An entry::
     note: free text
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -55,14 +56,16 @@ class Published:
     note: str = ""
 
 
-def read_ledger(folder: Path = FOLDER) -> list[Published]:
-    """Every entry of the ledger's files, in order of file name.
+def read_ledger(folder: Path = FOLDER, own: Sequence[Path] = ()) -> list[Published]:
+    """Every entry of the ledger's files, in order of file name, then those of a user's ``own`` files.
 
     Raises:
         InputError: an entry that breaks the schema, named by file, position and field.
     """
     entries = []
-    for path in sorted(folder.glob("*.yaml")):
+    for path in [*sorted(folder.glob("*.yaml")), *own]:
+        if not path.is_file():
+            raise InputError(f"{path} is not a file. Give a ledger of your own as a YAML file; see {__name__}.")
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except yaml.YAMLError as error:

@@ -1,5 +1,6 @@
 """What a row of the tables is called, which kind it is, and how it is drawn."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +32,15 @@ LOOKS = {
     "clsa_multi": Look("CLSA-Multi", "pretrained", "#009E73", "#3ddbae", "D", (0, (5, 1))),
 }
 
+#: Methods that the paper's claims name, beside those above.
+LABELS = {
+    "supervised": "Supervised",
+    "swav": "SwAV",
+    "clsa_single_contrastive": "CLSA-Single with the contrastive loss",
+    "moco_v2_strong_query": "MoCo v2, strong query",
+    "moco_v2_strong_query_and_key": "MoCo v2, strong query and key",
+}
+
 #: For methods of the user's own, in the order in which they come.
 SPARE = (
     ("#CC79A7", "#CC79A7", "v"),
@@ -49,4 +59,10 @@ def look(method: str) -> Look:
     if method in LOOKS:
         return LOOKS[method]
     light, dark, marker = SPARE[sum(method.encode()) % len(SPARE)]
-    return Look(method.replace("_", " "), "pretrained", light, dark, marker)
+    return Look(LABELS.get(method, method.replace("_", " ")), "pretrained", light, dark, marker)
+
+
+def in_order(methods: Iterable[str]) -> list[str]:
+    """Each once: baselines, the random start, the known methods, then the others as they come."""
+    found = list(dict.fromkeys(methods))
+    return [method for method in LOOKS if method in found] + [method for method in found if method not in LOOKS]

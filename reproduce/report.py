@@ -1,44 +1,71 @@
-"""The last stage: from result files to ``report.md``, ``report.html``, ``report.json``, ``plots/`` and the terminal."""
+"""From result files to ``report.md``, ``.html``, ``.json``, ``.csv``, ``.tex``, ``plots/`` and the terminal."""
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 from fvcore.common.config import CfgNode
 
+from clsa.configs.loading import find_config
 from clsa.configs.run_files import atomic_write, git_commit, plain, versions, write_json
 
+from .claims import PAPER, read_claims
 from .content import Content, build_content
 from .detection_sheet import DETECTIONS, detection_plot
 from .gather import Gathered, gather
 from .ledger import FOLDER as LEDGER
 from .ledger import read_ledger
+from .methods import REFERENCE
 from .plan import world_root
 from .plots import DPI, THEMES, Plot, all_plots
 from .stamp import fingerprint
 from .tables import build_tables
+from .write_csv import csv_text
 from .write_html import html_text
+from .write_latex import latex_text
 from .write_markdown import markdown_text
 from .write_terminal import terminal_text
 
-REPORT_SCHEMA_VERSION = 1
-FILES = ("report.md", "report.html", "report.json")
+REPORT_SCHEMA_VERSION = 2
+FILES = ("report.md", "report.html", "report.json", "report.csv", "report.tex")
 
 
 def make_report(cfg: CfgNode, output: Path) -> None:
-    """Write the report of the runs below ``output`` and print its tables. Damaged results are named and left out.
+    """The report of a run of ``clsa-reproduce``, with its config in ``report.json``. See :func:`write_report`."""
+    gathered = gather(output, [*cfg.CLASSIFY.BASELINES, *cfg.METHODS])
+    write_report(gathered, output, world_root(cfg, output), plain(cfg))
+
+
+def write_report(
+    gathered: Gathered,
+    output: Path,
+    world: Path | None,
+    config: Mapping[str, Any],
+    own_ledgers: Sequence[Path] = (),
+    claims: str | Path = PAPER,
+    baseline: str = REFERENCE,
+) -> None:
+    """Write the report of ``gathered`` into ``output`` and print it. Damaged results are named and left out.
 
     A report that stands for the same files, config and package version is only printed.
+
+    Args:
+        world: root of the images of COCO detection, for the sheet of detections; None leaves it out.
+        config: what else decides the report, as ``report.json`` will keep it.
+        own_ledgers, claims: YAML files, see :mod:`.ledger` and :mod:`.claims`.
+        baseline: method of the deltas and of the verdicts.
     """
-    gathered = gather(output, [*cfg.CLASSIFY.BASELINES, *cfg.METHODS])
-    tables = build_tables(gathered)
-    sheet = detection_plot(gathered, world_root(cfg, output))
-    content = build_content(cfg, gathered, tables, read_ledger())
-    inputs = _inputs(gathered, sheet)
-    if not _stands(output, inputs, cfg):
+    judged_by = read_claims(claims)
+    published = read_ledger(own=own_ledgers)
+    tables = build_tables(gathered, published, baseline)
+    sheet = detection_plot(gathered, world) if world else None
+    content = build_content(gathered, tables, published, judged_by)
+    inputs = _inputs(gathered, sheet, [*sorted(LEDGER.glob("*.yaml")), *own_ledgers, find_config(str(claims))])
+    if not _stands(output, inputs, config):
         plots = all_plots(tables, gathered) + ([sheet] if sheet else [])
         pictures = _draw(plots)
         for (name, theme), png in pictures.items():
@@ -47,25 +74,31 @@ def make_report(cfg: CfgNode, output: Path) -> None:
                 file.write(png)
         _write(output / "report.md", markdown_text(content, plots))
         _write(output / "report.html", html_text(content, plots, pictures))
-        write_json(output / "report.json", _as_json(content, plots, cfg, inputs))
+        _write(output / "report.csv", csv_text(content))
+        _write(output / "report.tex", latex_text(content))
+        write_json(output / "report.json", _as_json(content, plots, config, inputs))
     print(terminal_text(content))
     print(f"\nreport: {', '.join(str(output / name) for name in FILES)}")
 
 
-def _inputs(gathered: Gathered, sheet: Plot | None) -> dict[str, str]:
-    """Path below the output folder -> SHA-256 of every file that the report was made from."""
+def _inputs(gathered: Gathered, sheet: Plot | None, listed: Sequence[Path]) -> dict[str, str]:
+    """Path (below the output folder where it lies there) -> SHA-256 of every file that the report was made from."""
     files = list(gathered.files)
     if sheet:
         files += [m.folder / DETECTIONS for m in gathered.measured if (m.folder / DETECTIONS).is_file()]
-    found = {file.relative_to(gathered.output).as_posix(): fingerprint(file) for file in files}
-    return found | {file.name: fingerprint(file) for file in sorted(LEDGER.glob("*.yaml"))}
+    found = {}
+    for file in files:
+        inside = file.is_relative_to(gathered.output)
+        found[(file.relative_to(gathered.output) if inside else file).as_posix()] = fingerprint(file)
+    return found | {file.name: fingerprint(file) for file in listed}
 
 
-def _stands(output: Path, inputs: dict[str, str], cfg: CfgNode) -> bool:
+def _stands(output: Path, inputs: dict[str, str], config: Mapping[str, Any]) -> bool:
     try:
         report = json.loads((output / "report.json").read_text(encoding="utf-8"))
         version = report["versions"]["clsa-transfer"]
-        same = (report["inputs"], report["config"], version) == (inputs, plain(cfg), versions()["clsa-transfer"])
+        same = (report["inputs"], report["config"], version) == (inputs, config, versions()["clsa-transfer"])
+        same = same and report["schema_version"] == REPORT_SCHEMA_VERSION
         files = [*FILES, *(plot["file"] for plot in report["plots"])]
     except (OSError, ValueError, KeyError, TypeError):
         return False
@@ -90,13 +123,16 @@ def _write(path: Path, text: str) -> None:
         file.write(text)
 
 
-def _as_json(content: Content, plots: Sequence[Plot], cfg: CfgNode, inputs: dict[str, str]) -> dict:
+def _as_json(
+    content: Content, plots: Sequence[Plot], config: Mapping[str, Any], inputs: Mapping[str, str]
+) -> dict[str, Any]:
+    """Every number with all its digits. A row's ``samples`` hold each trial's value."""
     return {
         "schema_version": REPORT_SCHEMA_VERSION,
         **asdict(content),
         "plots": [{"file": f"plots/{plot.name}.png", "title": plot.title, "caption": plot.caption} for plot in plots],
-        "inputs": inputs,
+        "inputs": dict(inputs),
         "versions": versions(),
         "git_commit": git_commit(),
-        "config": plain(cfg),
+        "config": dict(config),
     }

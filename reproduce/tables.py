@@ -1,13 +1,15 @@
-"""Results into tables: in one column one protocol, one metric flavour, one engine and one data set."""
+"""Results into tables, one a protocol: in a column one metric flavour; in a row the trials of one method."""
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
+from .departures import departures
 from .gather import Gathered, Measured
-from .methods import Kind, look
+from .ledger import Published
+from .methods import REFERENCE, UNTRAINED, Kind, look
+from .trials import Sample, sample
 
 #: Flavour of each value of a classification result: one result holds four, of which its own flavour names the first.
 CLASSIFICATION_FLAVOURS = {
@@ -30,29 +32,41 @@ DETECTION_LABELS = {
         ("APl", "AP_L"),
     )
 }
-SMALL = ("bbox/APs", "segm/APs")
-VOC_COCO_FORM = tuple(f"bbox_coco_form/{key}" for key in ("APs", "APm", "APl", "AP", "AP50", "AP75"))
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What two numbers must share to stand in one column (with the metric's flavour, which the column adds).
+    """What two numbers must share to stand in one table (in one column: the metric's flavour, too).
 
-    ``world`` identifies the data: two miniature worlds of other seeds have the same file names, so it is a digest of
-    the file list's fingerprint and of the world's own description.
+    ``world``: digest of the file list's fingerprint and of the miniature world's own description. ``settings``: digest
+    of what the runs did otherwise than the protocol's name says; empty where all runs of that name did the same.
     """
 
     name: str
     engine: str
     dataset: str
     world: str
+    settings: str = ""
+    miniature: bool = False
+    images: int | None = None
 
     @staticmethod
-    def of(result: dict[str, Any]) -> "Protocol":
-        data = result["dataset"]
-        identity = json.dumps([data.get("fingerprint"), data.get("miniature")], sort_keys=True)
-        world = hashlib.sha256(identity.encode()).hexdigest()[:8]
-        return Protocol(result["protocol"], result["engine"], data.get("name", ""), world)
+    def of(measured: Measured) -> "Protocol":
+        data, result = measured.result["dataset"], measured.result
+        return Protocol(
+            result["protocol"],
+            result["engine"],
+            data.get("name", ""),
+            hashlib.sha256(measured.data.encode()).hexdigest()[:8],
+            _settings(measured),
+            bool(data.get("miniature")),
+            (data.get("fingerprint") or {}).get("images"),
+        )
+
+    @property
+    def title(self) -> str:
+        """The name, with the settings' digest where it takes that to tell two apart."""
+        return self.name + (f" (settings {self.settings})" if self.settings else "")
 
 
 @dataclass(frozen=True)
@@ -67,18 +81,45 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """``values``: one a column, percent, None where it was not measured or is not defined."""
+    """``samples``: one a column, None where it was not measured or is not defined.
+
+    ``weights``: SHA-256 of the different weights (more than one: pretrainings); ``depth``, ``epochs``: of the weights'
+    manifests, None where they say nothing or several things; ``sources``: the result files.
+    """
 
     method: str
     label: str
     kind: Kind
-    values: tuple[float | None, ...]
+    samples: tuple[Sample | None, ...]
     seeds: tuple[int, ...]
+    weights: tuple[str, ...] = ()
+    depth: int | None = None
+    epochs: int | None = None
+    sources: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> tuple[float | None, ...]:
+        """The means, percent."""
+        return tuple(found and found.mean for found in self.samples)
+
+    @property
+    def trials(self) -> int:
+        return max((found.count for found in self.samples if found), default=0)
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """A published entry beside measurements of the same protocol; ``values``: one a column."""
+
+    label: str
+    values: tuple[float | None, ...]
+    spreads: tuple[float | None, ...]
+    entry: Published
 
 
 @dataclass(frozen=True)
 class Table:
-    """The first column is the headline; ``subject`` is its name in a sentence."""
+    """The first column is the headline, ``subject`` its name in a sentence; ``baseline``: the method of the deltas."""
 
     key: str
     title: str
@@ -87,6 +128,9 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+    baseline: str = REFERENCE
+    published: tuple[PublishedRow, ...] = ()
+    departures: tuple[str, ...] = ()
 
     @property
     def decimals(self) -> int:
@@ -94,9 +138,26 @@ class Table:
         return 1 if max((row.values[0] or 0 for row in self.rows), default=0) >= 1 else 2
 
     def printed(self, row: Row, column: int) -> str:
-        """A value as every format prints it; a dash where it was not measured or is not defined."""
+        """A mean as every format prints it; a dash where it was not measured or is not defined."""
         value = row.values[column]
         return "–" if value is None else f"{value:.{self.decimals}f}"
+
+    def spread(self, row: Row, column: int) -> str:
+        """``"0.2"``, the standard deviation over the trials; empty for one trial."""
+        found = row.samples[column]
+        return "" if found is None or found.std is None else f"{found.std:.{max(self.decimals, 2)}f}"
+
+    def delta(self, row: Row, column: int) -> float | None:
+        """Of the printed means to the baseline's: None for the baseline itself, or where it has no one row."""
+        base = [r for r in self.rows if r.method == self.baseline]
+        if len(base) != 1 or row is base[0] or row.values[column] is None or base[0].values[column] is None:
+            return None
+        return round(float(self.printed(row, column)) - float(self.printed(base[0], column)), self.decimals)
+
+    def delta_text(self, row: Row, column: int) -> str:
+        """``"+1.2"``, with a true minus; empty where there is none."""
+        delta = self.delta(row, column)
+        return "" if delta is None else f"{delta:+.{self.decimals}f}".replace("-", "−")
 
     def is_best(self, row: Row, column: int) -> bool:
         """Whether the row has the highest value of a column, as printed, and not all rows have it."""
@@ -106,6 +167,202 @@ class Table:
 
     def row(self, method: str) -> Row | None:
         return next((row for row in self.rows if row.method == method), None)
+
+
+def build_tables(gathered: Gathered, published: Sequence[Published] = (), baseline: str = REFERENCE) -> list[Table]:
+    """The tables of the report, AP_S first, each of one protocol; without any result there is none."""
+    protocols = _protocols(gathered.measured)
+    tables = []
+    for subject in SUBJECTS:
+        mine = [(m, p) for m, p in zip(gathered.measured, protocols, strict=True) if subject.takes(m)]
+        several = len({p for _, p in mine}) > 1
+        for i, protocol in enumerate(dict.fromkeys(p for _, p in mine), 1):
+            table = _table(gathered.methods, subject, protocol, [m for m, p in mine if p == protocol], baseline)
+            if table.columns and table.rows:
+                beside = tuple(_published_rows(table, published))
+                title = f"{table.title} · {protocol.title}, {protocol.engine}" if several else table.title
+                key = table.key if i == 1 else f"{table.key}_{i}"
+                tables.append(replace(table, key=key, title=title, published=beside))
+    return tables
+
+
+def _protocols(measured: Sequence[Measured]) -> list[Protocol]:
+    """Of each result; the digest of the settings is dropped where a name has one alone."""
+    exact = [Protocol.of(m) for m in measured]
+    bare = [replace(p, settings="") for p in exact]
+    settings: dict[Protocol, set[str]] = {}
+    for p, b in zip(exact, bare, strict=True):
+        settings.setdefault(b, set()).add(p.settings)
+    return [p if len(settings[b]) > 1 else b for p, b in zip(exact, bare, strict=True)]
+
+
+def _settings(measured: Measured) -> str:
+    """A digest of what a protocol's name leaves open; weights and seeds are no part of it."""
+    differing = departures(measured)
+    found = [f"{d['key']} {d['value']}" for d in differing]
+    if measured.stage == "classification" and "custom" in measured.result["protocol"]:
+        # the id says that something is otherwise, and not what
+        sections = {k: v for k, v in measured.result["config"].items() if k not in ("SEED", "TRIAL", "FEATURES")}
+        found.append(json.dumps(sections, sort_keys=True))
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:4] if found else ""
+
+
+def _table(
+    methods: Sequence[str], subject: "Subject", protocol: Protocol, measured: Sequence[Measured], baseline: str
+) -> Table:
+    columns = _columns(measured, subject.keys, protocol)
+    rows: list[Row] = []
+    notes: list[str] = []
+    for method in methods:
+        mine = _rows(method, [m for m in measured if m.method == method], columns)
+        if method == UNTRAINED and len(mine) > 1:
+            mine, said = _stronger(mine)
+            notes.append(said)
+        rows += mine
+    said = departures_note(protocol, measured)
+    if subject.says_departures and said:  # once for each detector, which fills several tables
+        notes.append(said)
+    if sum(row.method == baseline for row in rows) > 1:
+        notes.append(
+            f"{look(baseline).label} has several rows, so there is no one baseline and no delta. Runs of one method "
+            "from several pretrainings are taken together where they are given as NAME=DIR under one name."
+        )
+    keys = tuple(dict.fromkeys(d["key"] for m in measured for d in departures(m)))
+    return Table(
+        subject.key,
+        subject.title,
+        subject.subject,
+        subject.lead,
+        columns,
+        tuple(rows),
+        tuple(notes),
+        baseline,
+        (),
+        keys,
+    )
+
+
+def departures_note(protocol: Protocol, measured: Sequence[Measured]) -> str:
+    """What the runs did otherwise than the nearest published protocol, a sentence; empty where nothing."""
+    for m in measured:
+        differing = departures(m)
+        if differing:
+            return (
+                f"{protocol.title} is not {m.result['details']['protocol_check']['nearest']}. "
+                f"{len(differing)} settings that move AP differ (there): "
+                + "; ".join(f"{d['key']} {d['value']} ({d['protocol_value']})" for d in differing)
+            )
+    return ""
+
+
+def _columns(measured: Sequence[Measured], keys: Sequence[str], protocol: Protocol) -> tuple[Column, ...]:
+    """In the order of ``keys``; without any, every value that a result holds."""
+    wanted = keys or tuple(dict.fromkeys(key for m in measured for key in m.result["values"]))
+    found = {
+        Column(key, DETECTION_LABELS.get(key, key), flavour_of(m, key), protocol): None
+        for key in wanted
+        for m in measured
+        if key in m.result["values"]
+    }
+    return tuple(found)
+
+
+def flavour_of(measured: Measured, key: str) -> str:
+    """Of one value; a detector's result may hold several flavours, told apart by the first part of the value's key."""
+    by_prefix = measured.result["details"].get("flavours", {})
+    first = by_prefix.get(key.split("/")[0], measured.result["metric_flavour"])
+    return CLASSIFICATION_FLAVOURS.get(key, first)
+
+
+def _rows(method: str, measured: Sequence[Measured], columns: Sequence[Column]) -> list[Row]:
+    """One for each set of weights (of a method that the user named: one for all), and treatment of BatchNorm."""
+    groups: dict[tuple, list[Measured]] = {}
+    for m in measured:
+        groups.setdefault((None if m.named else m.weights, m.reestimated), []).append(m)
+    several = len({weights for weights, _ in groups}) > 1
+    rows = []
+    for (weights, reestimated), found in groups.items():
+        samples = tuple(
+            sample([m.result["values"].get(c.key) for m in found if flavour_of(m, c.key) == c.flavour]) for c in columns
+        )
+        if any(samples):
+            label = look(method).label + (f" (weights {weights[:8]})" if several and weights else "")
+            rows.append(
+                Row(
+                    method,
+                    label + (" (BN re-estimated)" if reestimated else ""),
+                    look(method).kind,
+                    samples,
+                    tuple(dict.fromkeys(m.result["seed"] for m in found)),
+                    tuple(dict.fromkeys(m.weights for m in found if m.weights)),
+                    _one([(m.result["weights"].get("architecture") or {}).get("depth") for m in found]),
+                    _one([(m.result["weights"].get("source") or {}).get("epoch") for m in found]),
+                    tuple(str(m.folder / "result.json") for m in found),
+                )
+            )
+    return rows
+
+
+def _one(found: Sequence[int | None]) -> int | None:
+    return found[0] if len(set(found)) == 1 else None
+
+
+def _stronger(rows: Sequence[Row]) -> tuple[list[Row], str]:
+    """Of an untrained backbone's treatments of BatchNorm the better one: it is what pretraining must beat."""
+
+    def first(row: Row) -> float:
+        return next((value for value in row.values if value is not None), -1.0)
+
+    ranked = sorted(rows, key=first, reverse=True)
+    treatment = ["re-estimated" if "re-estimated" in row.label else "as initialised" for row in ranked]
+    said = " and ".join(f"{first(row):.1f} with BN {how}" for row, how in zip(ranked, treatment, strict=True))
+    return ranked[:1], f"{look(ranked[0].method).label}: {said}; the stronger of the two is shown."
+
+
+def _published_rows(table: Table, published: Sequence[Published]) -> list[PublishedRow]:
+    """Entries of the same protocol, engine and flavour; beside a miniature world nothing published stands."""
+    rows = []
+    for entry in published:
+        mine = [
+            c.key in entry.values
+            and not c.protocol.miniature
+            and not table.departures
+            and (c.protocol.name, c.flavour) == (entry.protocol, entry.metric_flavour)
+            and entry.engine in (None, c.protocol.engine)
+            for c in table.columns
+        ]
+        if any(mine):
+            values = [entry.values[c.key] if good else None for c, good in zip(table.columns, mine, strict=True)]
+            spreads = [entry.spread.get(c.key) if good else None for c, good in zip(table.columns, mine, strict=True)]
+            label = entry.method + (f", {entry.epochs} epochs" if entry.epochs else "")
+            rows.append(PublishedRow(label, tuple(values), tuple(spreads), entry))
+    return rows
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a table is about. ``keys``: its columns in their order; empty: whatever the results hold."""
+
+    key: str
+    title: str
+    subject: str
+    lead: str
+    keys: tuple[str, ...]
+    stage: str
+    word: str = ""
+    coco: bool | None = None
+    says_departures: bool = False
+
+    def takes(self, m: Measured) -> bool:
+        if m.stage != self.stage:
+            return False
+        if self.coco is not None and self.coco != (m.result["metric_flavour"] == "COCO"):
+            return False
+        if self.word:
+            return self.word in m.result["protocol"]
+        return self.stage == "detection" or not any(
+            s.word and s.word in m.result["protocol"] for s in SUBJECTS if s.stage == self.stage
+        )
 
 
 _SMALL = "The small objects of COCO, boxes and masks of a detector fine-tuned from each backbone."
@@ -118,121 +375,42 @@ _FOUR = (
     "Frozen features. Four average precisions of one score matrix, side by side: papers print one or another of them "
     "as “VOC07”, and they differ by points."
 )
+_TOP = "Frozen features, classified into ImageNet's classes: accuracy on its validation images."
+_BOXES = tuple(key for key in DETECTION_LABELS if key.startswith("bbox/"))
+_MASKS = tuple(key for key in DETECTION_LABELS if key.startswith("segm/"))
+_FORM = tuple(f"bbox_coco_form/{key}" for key in ("APs", "APm", "APl", "AP", "AP50", "AP75"))
+_MAPS = tuple(CLASSIFICATION_FLAVOURS)
+_DETECT, _CLASSIFY = "detection", "classification"
 
-
-def build_tables(gathered: Gathered) -> list[Table]:
-    """The tables of the report, AP_S first; a table without any result is left out."""
-    coco = [m for m in gathered.measured if m.stage == "detection" and m.result["metric_flavour"] == "COCO"]
-    voc = [m for m in gathered.measured if m.stage == "detection" and m not in coco]
-    svm = [m for m in gathered.measured if m.stage == "classification" and "svm" in m.result["protocol"]]
-    linear = [m for m in gathered.measured if m.stage == "classification" and m not in svm]
-    boxes = [key for key in DETECTION_LABELS if key.startswith("bbox/")]
-    masks = [key for key in DETECTION_LABELS if key.startswith("segm/")]
-    four = list(CLASSIFICATION_FLAVOURS)
-    tables = [
-        _table(gathered, "ap_small", "AP_S: objects under 32² pixels", "COCO AP_S (boxes)", _SMALL, coco, SMALL),
-        _table(gathered, "coco_boxes", "COCO detection", "COCO AP (boxes)", _TUNED, coco, boxes),
-        _table(gathered, "coco_masks", "COCO instance segmentation", "COCO AP (masks)", _TUNED, coco, masks),
-        _table(gathered, "voc", "VOC07+12 detection", "VOC detection AP", _TUNED, voc, boxes),
-        _table(
-            gathered,
-            "voc_coco_form",
-            "VOC07+12 detection, COCO form",
-            "VOC AP_S (COCO form)",
-            _COCO_FORM,
-            voc,
-            VOC_COCO_FORM,
-        ),
-        _table(gathered, "voc07_svm", "VOC07 linear SVM", "VOC07 SVM mAP", _FOUR, svm, four),
-        _table(gathered, "voc07_linear", "VOC07 linear layer", "VOC07 linear-layer mAP", _FOUR, linear, four),
-    ]
-    return [table for table in tables if table.columns]
-
-
-def _table(
-    gathered: Gathered,
-    key: str,
-    title: str,
-    subject: str,
-    lead: str,
-    measured: Sequence[Measured],
-    keys: Sequence[str],
-) -> Table:
-    columns = _columns(measured, keys)
-    rows, notes = [], []
-    for method in gathered.methods:
-        chosen, said = _one_a_protocol([m for m in measured if m.method == method], keys)
-        notes += [note for note in said if note not in notes]
-        values = tuple(_value(chosen.get(column.protocol), column) for column in columns)
-        seeds = tuple(dict.fromkeys(m.result["seed"] for m in chosen.values()))
-        reestimated = any(m.reestimated for m in chosen.values())
-        if any(value is not None for value in values):
-            label = look(method).label + (" (BN re-estimated)" if reestimated else "")
-            rows.append(Row(method, label, look(method).kind, values, seeds))
-    if key in ("coco_boxes", "voc"):  # once for each detector, which fills several tables
-        notes += protocol_differences(measured)
-    return Table(key, title, subject, lead, columns, tuple(rows), tuple(notes))
-
-
-def protocol_differences(measured: Sequence[Measured]) -> list[str]:
-    """A sentence for each protocol whose results list what they did otherwise than the nearest published one."""
-    checks = {m.result["protocol"]: m.result["details"].get("protocol_check") for m in measured}
-    return [
-        f"{name} is not {check['nearest']}. {len(check['differences'])} settings that move AP differ (there): "
-        + "; ".join(f"{d['key']} {d['value']} ({d['protocol_value']})" for d in check["differences"])
-        for name, check in checks.items()
-        if check and check["differences"]
-    ]
-
-
-def _columns(measured: Sequence[Measured], keys: Sequence[str]) -> tuple[Column, ...]:
-    found = {}
-    for protocol in dict.fromkeys(Protocol.of(m.result) for m in measured):
-        for key in keys:
-            for m in measured:
-                if Protocol.of(m.result) == protocol and key in m.result["values"]:
-                    column = Column(key, DETECTION_LABELS.get(key, key), _flavour(m, key), protocol)
-                    found.setdefault(column, None)
-    return tuple(found)
-
-
-def _flavour(measured: Measured, key: str) -> str:
-    """Of one value; a detector's result may hold several flavours, told apart by the first part of the value's key."""
-    by_prefix = measured.result["details"].get("flavours", {})
-    first = by_prefix.get(key.split("/")[0], measured.result["metric_flavour"])
-    return CLASSIFICATION_FLAVOURS.get(key, first)
-
-
-def _value(measured: Measured | None, column: Column) -> float | None:
-    if measured is None or _flavour(measured, column.key) != column.flavour:
-        return None
-    return measured.result["values"].get(column.key)
-
-
-def _one_a_protocol(measured: Sequence[Measured], keys: Sequence[str]) -> tuple[dict[Protocol, Measured], list[str]]:
-    """The result that stands for a method under each protocol, and what must be said of the choice.
-
-    There is more than one where an untrained backbone was probed with two treatments of BatchNorm: the stronger
-    one, by the first value, is what the pretrained methods must beat.
-    """
-    chosen: dict[Protocol, Measured] = {}
-    notes = []
-    for m in measured:
-        chosen.setdefault(Protocol.of(m.result), m)
-    for protocol in chosen:
-        rivals = [m for m in measured if Protocol.of(m.result) == protocol]
-        if len(rivals) > 1:
-            ranked = sorted(rivals, key=lambda m: _first(m, keys), reverse=True)
-            chosen[protocol] = ranked[0]
-            by_treatment = " and ".join(f"{_first(m, keys):.1f} with BN {_treatment(m)}" for m in ranked)
-            notes.append(f"{look(ranked[0].method).label}: {by_treatment}; the stronger of the two is shown.")
-    return chosen, notes
-
-
-def _first(measured: Measured, keys: Sequence[str]) -> float:
-    values = (measured.result["values"].get(key) for key in keys)
-    return next((value for value in values if value is not None), -1.0)
-
-
-def _treatment(measured: Measured) -> str:
-    return "re-estimated" if measured.reestimated else "as initialised"
+SUBJECTS = (
+    Subject(
+        "ap_small",
+        "AP_S: objects under 32² pixels",
+        "COCO AP_S (boxes)",
+        _SMALL,
+        ("bbox/APs", "segm/APs"),
+        _DETECT,
+        coco=True,
+    ),
+    Subject(
+        "coco_boxes", "COCO detection", "COCO AP (boxes)", _TUNED, _BOXES, _DETECT, coco=True, says_departures=True
+    ),
+    Subject("coco_masks", "COCO instance segmentation", "COCO AP (masks)", _TUNED, _MASKS, _DETECT, coco=True),
+    Subject("voc", "VOC07+12 detection", "VOC detection AP", _TUNED, _BOXES, _DETECT, coco=False, says_departures=True),
+    Subject(
+        "voc_coco_form",
+        "VOC07+12 detection, COCO form",
+        "VOC AP_S (COCO form)",
+        _COCO_FORM,
+        _FORM,
+        _DETECT,
+        coco=False,
+    ),
+    Subject("voc07_svm", "VOC07 linear SVM", "VOC07 SVM mAP", _FOUR, _MAPS, _CLASSIFY, "-svm"),
+    Subject(
+        "voc07_lowshot", "VOC07 low-shot SVM", "VOC07 low-shot mAP", "A few images a class.", (), _CLASSIFY, "-low"
+    ),
+    Subject("voc07_logistic", "VOC07 logistic regression", "VOC07 logistic mAP", _FOUR, _MAPS, _CLASSIFY, "-logistic"),
+    Subject("imagenet", "ImageNet", "ImageNet top-1", _TOP, ("top-1", "top-5"), _CLASSIFY, "imagenet"),
+    Subject("voc07_linear", "VOC07 linear layer", "VOC07 linear-layer mAP", _FOUR, (), _CLASSIFY),
+)

@@ -11,12 +11,15 @@ from .content import (
     Content,
     duration_table,
     published_by_protocol,
+    published_cell,
     published_method,
+    published_row_label,
     published_source,
     published_values,
 )
 from .plots import Plot
-from .tables import Table
+from .tables import Row, Table
+from .verdicts import RULE
 
 STYLE = Path(__file__).parent / "report.css"
 
@@ -27,11 +30,14 @@ def html_text(content: Content, plots: Sequence[Plot], pictures: Mapping[tuple[s
     sections = [_section(table, by_table.get(table.key), pictures) for table in content.tables]
     others = [plot for plot in plots if plot not in by_table.values() or not _shown(plot, content.tables)]
     body = [
-        f"<header><h1>{escape(content.title)}</h1>",
+        f"<header>{_headline(content)}",
         "<dl>" + "".join(f"<div><dt>{escape(n)}</dt><dd>{escape(w)}</dd></div>" for n, w in content.facts) + "</dl>",
         "</header>",
+        *sections[:1],
         f"<section class='findings'><h2>What the numbers say</h2>{_list(content.findings)}</section>",
-        *sections,
+        *sections[1:],
+        _comparisons(content),
+        _claims(content),
         _gallery(others, pictures),
         _durations(content),
         _left_out(content),
@@ -44,6 +50,45 @@ def html_text(content: Content, plots: Sequence[Plot], pictures: Mapping[tuple[s
         f"<title>{escape(content.title)}</title>\n<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n"
         "<body>\n<main>\n" + "\n".join(part for part in body if part) + "\n</main>\n</body>\n</html>\n"
     )
+
+
+def _headline(content: Content) -> str:
+    """What was measured, with what, and whether the claim stands: the first screen, also of a phone."""
+    top = content.headline
+    word = f"<p class='verdict {top.word.replace(' ', '-')}'>{escape(top.word)}</p>" if top.word else ""
+    lines = "".join(
+        f"<p><b>{name}:</b> {_sub(what)}</p>"
+        for name, what in (("Measured", top.measured), ("The paper", top.paper))
+        if what
+    )
+    return (
+        f"<p class='title'>{escape(content.title)}</p><h1>{_sub(top.question)}</h1>{word}"
+        f"<p class='answer'>{_sub(top.answer)}</p>{lines}"
+    )
+
+
+def _comparisons(content: Content) -> str:
+    if not content.comparisons:
+        return ""
+    rows = [
+        [f"{c.method} above {c.baseline}, {c.subject}", c.verdict.word, c.measured, c.protocol, c.verdict.reason]
+        for c in content.comparisons
+    ]
+    table = _plain_table(["claim", "verdict", "measured", "protocol", "why"], rows)
+    return f"<section class='judged'><h2>Verdicts on what was measured here</h2><p>Rule: {RULE}.</p>{table}</section>"
+
+
+def _claims(content: Content) -> str:
+    if not content.claims:
+        return ""
+    parts = []
+    for j in content.claims:
+        facts = [("Why", j.verdict.reason), ("Measured here", j.measured)]
+        facts += [("To settle it", j.claim.to_settle), ("Metric flavours", j.claim.flavours)]
+        lines = "".join(f"<dt>{name}</dt><dd>{_sub(what)}</dd>" for name, what in facts if what)
+        word = f"<span class='verdict {j.verdict.word.replace(' ', '-')}'>{escape(j.verdict.word)}</span>"
+        parts.append(f"<article><h3>{word} {_sub(j.claim.statement)}</h3><dl>{lines}</dl></article>")
+    return f"<section class='claims'><h2>The paper's claims</h2>{''.join(parts)}</section>"
 
 
 def _shown(plot: Plot, tables: Sequence[Table]) -> bool:
@@ -63,7 +108,7 @@ def _table(table: Table) -> str:
     """Three rows of heading: protocol with engine and data over its columns, metric, flavour over its columns."""
     columns = table.columns
     protocols = "".join(
-        f"<th colspan='{count}' class='protocol'>{escape(p.name)}<br><small>{escape(p.engine)} · {escape(p.dataset)}"
+        f"<th colspan='{count}' class='protocol'>{escape(p.title)}<br><small>{escape(p.engine)} · {escape(p.dataset)}"
         "</small></th>"
         for p, count in _runs(column.protocol for column in columns)
     )
@@ -75,15 +120,28 @@ def _table(table: Table) -> str:
     rows = []
     for row in table.rows:
         cells = "".join(
-            f"<td{' class=best' if table.is_best(row, i) else ''}>{table.printed(row, i)}</td>"
+            f"<td{' class=best' if table.is_best(row, i) else ''}>{_cell(table, row, i)}</td>"
             for i in range(len(columns))
         )
-        rows.append(f"<tr class='{row.kind}'><th scope='row'>{escape(row.label)}</th>{cells}</tr>")
+        rows.append(f"<tr class='{row.kind}'><th scope='row'>{escape(_row_label(row))}</th>{cells}</tr>")
+    for line in table.published:
+        cells = "".join(f"<td>{escape(published_cell(line, i))}</td>" for i in range(len(columns)))
+        rows.append(f"<tr class='quoted'><th scope='row'>{escape(published_row_label(line))}</th>{cells}</tr>")
     return (
         "<div class='scroll'><table class='numbers'><thead>"
         f"<tr><td></td>{protocols}</tr><tr><td></td>{metrics}</tr><tr><td></td>{flavours}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _cell(table: Table, row: Row, column: int) -> str:
+    spread, delta = table.spread(row, column), table.delta_text(row, column)
+    text = table.printed(row, column) + (f" <small>± {spread}</small>" if spread else "")
+    return text + (f"<br><small class='delta'>{delta}</small>" if delta else "")
+
+
+def _row_label(row: Row) -> str:
+    return f"{row.label} (n = {row.trials})" if row.trials > 1 else row.label
 
 
 def _runs(items: Iterable) -> list[tuple]:
@@ -131,7 +189,7 @@ def _published(content: Content) -> str:
         rows = [[published_method(e), published_values(e), e.status, published_source(e)] for e in entries]
         parts.append(f"<h3>{escape(heading)}</h3>{_plain_table(['method', 'value', 'status', 'source'], rows)}")
     return (
-        "<section class='published'><h2>Published numbers: not comparable with the above</h2>"
+        "<section class='published'><h2>Published numbers, none of them measured here</h2>"
         f"<p>{escape(NOT_COMPARABLE)}</p>{''.join(parts)}</section>"
     )
 

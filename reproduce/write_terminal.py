@@ -1,39 +1,73 @@
-"""The report as a table on the terminal."""
+"""The report on the terminal: what was measured and whether the claim stands, the tables, the claims."""
 
 import shutil
+import textwrap
 
-from .content import Content
-from .tables import Table
+from .content import Content, published_cell, published_row_label
+from .tables import Row, Table
 
 
 def terminal_text(content: Content, width: int | None = None) -> str:
-    """Tables, findings and what was left out, within ``width`` characters (default: the terminal's)."""
+    """Everything but the pictures and the list of published numbers, in ``width`` characters (default: terminal's)."""
     width = width or shutil.get_terminal_size((100, 24)).columns
-    lines = []
+    top = content.headline
+    lines = ["", top.question, *_wrapped(top.answer, width), ""]
+    for name, what in (("Measured", top.measured), ("The paper", top.paper)):
+        lines += _wrapped(f"{name}: {what}", width) if what else []
     for table in content.tables:
         lines += ["", table.title, *_table_lines(table, width)]
     lines += ["", *(f"- {sentence}" for sentence in content.findings)]
+    if content.comparisons:
+        lines += ["", "Verdicts on what was measured here:"]
+        for c in content.comparisons:
+            said = f"{c.verdict.word}: {c.method} above {c.baseline}, {c.subject} ({c.protocol}): {c.verdict.reason}"
+            lines += _wrapped(said, width, "- ")
+    if content.claims:
+        lines += ["", "The paper's claims:"]
+        for j in content.claims:
+            lines += _wrapped(f"{j.verdict.word}: {j.claim.statement} {j.verdict.reason}", width, "- ")
     if content.left_out:
         lines += ["", "Left out:", *(f"- {sentence}" for sentence in content.left_out)]
     return "\n".join(lines)
 
 
+def _wrapped(text: str, width: int, bullet: str = "") -> list[str]:
+    return textwrap.wrap(
+        text, width, initial_indent=bullet, subsequent_indent=" " * len(bullet), break_on_hyphens=False
+    )
+
+
 def _table_lines(table: Table, width: int) -> list[str]:
-    name_width = max(len(row.label) for row in table.rows)
-    lines = []
-    for protocol in dict.fromkeys(column.protocol for column in table.columns):
-        mine = [i for i, column in enumerate(table.columns) if column.protocol == protocol]
-        flavours = list(dict.fromkeys(table.columns[i].flavour for i in mine))
-        flavour = flavours[0] if len(flavours) == 1 else "flavour as each column is named"
-        lines.append(f"  {protocol.name} · {flavour} · {protocol.engine} · {protocol.dataset}")
-        column_width = 2 + max(len(table.columns[i].label) for i in mine)
-        at_once = max(1, (width - name_width - 4) // column_width)
-        for start in range(0, len(mine), at_once):
-            part = mine[start : start + at_once]
-            labels = "".join(table.columns[i].label.rjust(column_width) for i in part)
-            lines.append(f"    {'':<{name_width}}{labels}")
-            for row in table.rows:
-                if any(row.values[i] is not None for i in mine):
-                    values = "".join(table.printed(row, i).rjust(column_width) for i in part)
-                    lines.append(f"    {row.label:<{name_width}}{values}")
+    protocol = table.columns[0].protocol
+    flavours = list(dict.fromkeys(column.flavour for column in table.columns))
+    flavour = flavours[0] if len(flavours) == 1 else "flavour as each column is named"
+    lines = [f"  {protocol.title} · {flavour} · {protocol.engine} · {protocol.dataset}"]
+    rows = [
+        (_label(row.label, row.trials), [_cell(table, row, i) for i in range(len(table.columns))]) for row in table.rows
+    ]
+    name_width = max(len(label) for label, _ in rows)
+    column_width = 2 + max(len(text) for text in [*(c.label for c in table.columns), *(c for _, r in rows for c in r)])
+    at_once = max(1, (width - name_width - 4) // column_width)
+    for start in range(0, len(table.columns), at_once):
+        part = slice(start, start + at_once)
+        lines.append(f"    {'':<{name_width}}" + "".join(c.label.rjust(column_width) for c in table.columns[part]))
+        lines += [
+            f"    {label:<{name_width}}" + "".join(c.rjust(column_width) for c in cells[part]) for label, cells in rows
+        ]
+    for row in table.published:
+        values = ", ".join(
+            f"{column.label} {published_cell(row, i)}"
+            for i, column in enumerate(table.columns)
+            if published_cell(row, i)
+        )
+        lines += _wrapped(f"{published_row_label(row)}: {values}", width - 4, "    ")
     return lines + [f"  {note}" for note in table.notes]
+
+
+def _label(label: str, trials: int) -> str:
+    return f"{label} (n = {trials})" if trials > 1 else label
+
+
+def _cell(table: Table, row: Row, column: int) -> str:
+    spread, delta = table.spread(row, column), table.delta_text(row, column)
+    return table.printed(row, column) + (f" ± {spread}" if spread else "") + (f" ({delta})" if delta else "")

@@ -1,5 +1,6 @@
 """The report: like beside like, the stronger random start, damaged files named, every format whole."""
 
+import csv
 import json
 import re
 import shutil
@@ -142,22 +143,66 @@ def test_what_a_detector_did_otherwise_than_its_protocol_is_said_once(tmp_path) 
         {"protocol": "voc07-svm-fair26"},
         {"engine": "liblinear"},
         {"name": "voc_2007_val"},
-        {"world": {"size": "tiny", "seed": 1}},
-        {"world": None},
     ],
 )
-def test_what_was_measured_otherwise_gets_a_column_of_its_own(tmp_path, change) -> None:
+def test_what_was_measured_otherwise_gets_a_table_of_its_own(tmp_path, change) -> None:
     put(tmp_path / "moco_v2" / "classify" / "svm", {"mAP envelope": 24.7})
     put(tmp_path / "clsa_single" / "classify" / "svm", {"mAP envelope": 21.3}, **change)
-    table = tables(tmp_path)["voc07_svm"]
-    assert [row.values for row in table.rows] == [(24.7, None), (None, 21.3)]
+    found = tables(tmp_path)
+    assert [(key, [row.values for row in table.rows]) for key, table in found.items()] == [
+        ("voc07_svm", [(24.7,)]),
+        ("voc07_svm_2", [(21.3,)]),
+    ]
+    assert len({table.title for table in found.values()}) == 2
 
 
-def test_two_flavours_of_one_protocol_do_not_share_a_column(tmp_path) -> None:
-    voc = {"stage": "detection", "protocol": "mini-voc", "engine": "torchvision"}
-    put(tmp_path / "moco_v2" / "detect" / "voc", {"bbox/AP": 9.0}, metric_flavour="VOC 11-point, IoU .50:.95", **voc)
-    put(tmp_path / "clsa_single" / "detect" / "voc", {"bbox/AP": 8.0}, metric_flavour="VOC area, IoU .50:.95", **voc)
-    assert [row.values for row in tables(tmp_path)["voc"].rows] == [(9.0, None), (None, 8.0)]
+@pytest.mark.parametrize("world", [{"size": "tiny", "seed": 1}, None])
+def test_a_result_from_other_data_of_the_same_name_is_left_out_and_named(tmp_path, world) -> None:
+    for method in ("chance", "moco_v2"):
+        put(tmp_path / method / "classify" / "svm", {"mAP envelope": 24.7})
+    put(tmp_path / "clsa_single" / "classify" / "svm", {"mAP envelope": 21.3}, world=world)
+    found = gather(tmp_path, METHODS)
+    assert [m.method for m in found.measured] == ["chance", "moco_v2"]
+    (said,) = found.left_out
+    assert "clsa_single/classify/svm/result.json: its voc_2007_test has other images" in said
+    assert "than that of 2 other results of voc07-svm-mini5 (40 images, miniature world of seed 0)" in said
+
+
+def test_other_settings_under_the_same_protocol_do_not_share_a_table(tmp_path) -> None:
+    lr = {"key": "SOLVER.BASE_LR", "value": 0.1, "protocol_value": 0.02, "why": "..."}
+    for method, differences in (("moco_v2", []), ("clsa_single", [lr])):
+        check = {"nearest": "coco-r50-fpn-1x-moco-2fc", "differences": differences}
+        put_coco(tmp_path / method / "detect" / "coco", COCO, details={"protocol_check": check})
+    small = [table for table in tables(tmp_path).values() if table.key.startswith("ap_small")]
+    assert [[row.method for row in table.rows] for table in small] == [["moco_v2"], ["clsa_single"]]
+    assert "settings" in small[1].columns[0].protocol.title
+
+
+def test_trials_one_level_deeper_become_mean_and_standard_deviation(tmp_path, cfg) -> None:
+    for k, value in enumerate((20.0, 21.0, 23.0)):
+        put_coco(tmp_path / "moco_v2" / "detect" / "coco" / f"trial_{k}", {"bbox/APs": value}, seed=k, trial=k)
+    put_coco(tmp_path / "clsa_single" / "detect" / "coco", {"bbox/APs": 24.0})
+    table = tables(tmp_path)["ap_small"]
+    row = table.row("moco_v2")
+    assert row.trials == 3
+    assert row.values[0] == pytest.approx(64 / 3)
+    assert row.samples[0].std == pytest.approx((7 / 3) ** 0.5)  # deviations -4/3, -1/3, 5/3 over n - 1
+    assert table.delta_text(table.row("clsa_single"), 0) == "+2.7"
+    make_report(cfg, tmp_path)
+    assert "| MoCo v2 | 3 | 21.3 ± 1.53 |" in (tmp_path / "report.md").read_text()
+    lines = list(csv.DictReader((tmp_path / "report.csv").open()))
+    (moco,) = [line for line in lines if line["table"] == "ap_small" and line["method"] == "moco_v2"]
+    assert (moco["trials"], moco["protocol"], moco["flavour"]) == ("3", "mini-coco", "COCO")
+    assert float(moco["std"]) == pytest.approx((7 / 3) ** 0.5)
+    assert moco["source"].count("result.json") == 3
+
+
+def test_the_same_trial_twice_counts_once(tmp_path) -> None:
+    for folder in ("a", "b"):
+        put_coco(tmp_path / "moco_v2" / "detect" / folder, {"bbox/APs": 20.0})
+    found = gather(tmp_path, METHODS)
+    assert len(found.measured) == 1
+    assert "same method, weights, protocol, seed and trial as" in found.left_out[0]
 
 
 def put_voc(folder: Path, small: float | None, difficult: str = "ignored") -> None:
@@ -214,26 +259,29 @@ def test_the_report_in_all_its_formats(run, cfg, capsys) -> None:
     assert "CLSA-Single (21.3) is 3.4 points below MoCo v2 (24.7)" in shown
     assert "MoCo v2, the best pretrained, is 11.5 points above Random init (BN re-estimated) (13.2)" in shown
     assert "One seed (0) of each" in shown
-    assert re.search(r"CLSA-Single +21\.3 +31\.3", shown)
+    assert re.search(r"CLSA-Single +21\.3 \(−3\.4\) +31\.3", shown)
 
     markdown = (run / "report.md").read_text()
-    assert "| MoCo v2 | **24.7** | **34.7** |" in markdown
+    assert "| MoCo v2 | 1 | **24.7** | **34.7** |" in markdown
+    assert "| CLSA-Single | 1 | 21.3 (−3.4) | 31.3 (−3.4) |" in markdown
     assert "| mAP envelope<br>class mAP, envelope<br>voc07-svm-mini5<br>scikit-learn<br>voc_2007_test |" in markdown
-    head, published = markdown.split("## Published numbers: not comparable with the above")
+    published = markdown.split("## Published numbers, none of them measured here")[1]
     assert "| CLSA | box AP_S 24.4 | verified |" in published
-    assert "24.4" not in head
+    assert markdown.index("## AP_S") < markdown.index("## What the numbers say")
+    assert "**Measured:** COCO AP_S (boxes) in percent (COCO), protocol mini-coco; engine torchvision" in markdown
+    assert (
+        "**Does CLSA-Single transfer better than MoCo v2?** COCO AP_S (boxes): CLSA-Single 25.3, MoCo v2 28.7. Within"
+        in markdown
+    )
     for picture in re.findall(r"!\[.*\]\((.*)\)", markdown):
         assert Image.open(run / picture).width > 800
 
     report = json.loads((run / "report.json").read_text())
     assert report["tables"][0]["key"] == "ap_small"
-    assert report["tables"][2]["rows"][2] == {
-        "method": "moco_v2",
-        "label": "MoCo v2",
-        "kind": "pretrained",
-        "values": [24.71, 34.71],
-        "seeds": [0],
-    }
+    row = report["tables"][2]["rows"][2]
+    assert (row["method"], row["seeds"]) == ("moco_v2", [0])
+    assert row["samples"] == [{"values": [24.71]}, {"values": [34.71]}]
+    assert [claim["verdict"]["word"] for claim in report["claims"]] == ["not comparable"] * 8
     assert {plot["file"] for plot in report["plots"]} >= {
         "plots/curve_acc1_batch.png",
         "plots/methods_voc07_svm.png",
@@ -274,8 +322,10 @@ def test_the_page_is_one_well_formed_file_that_fetches_nothing(run, cfg) -> None
     assert "<script" not in text
     assert "url(" not in text
     assert "@import" not in text
-    assert page.headings[-1] == "Published numbers: not comparable with the above"
+    assert page.headings[-1] == "Published numbers, none of them measured here"
+    assert "".join(page.headings).startswith("AP")
     assert "<td class=best>24.7</td>" in text
+    assert text.index("Does CLSA-Single transfer better") < text.index("<section")
 
 
 def test_damaged_files_are_named_and_left_out_and_the_report_is_made(run, cfg) -> None:
