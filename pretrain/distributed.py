@@ -129,7 +129,12 @@ def _join_group(
     if use_gpus:
         torch.cuda.set_device(device)
     backend = "nccl" if use_gpus else "gloo"
-    dist.init_process_group(backend, init_method=init_method, rank=rank, world_size=world_size)
+    store, _, _ = next(dist.rendezvous(init_method, rank, world_size))
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":
+        # torchrun on one machine keeps its store when it restarts: without a name of its own for each attempt a process
+        # may find the address of one that is dead. (On several machines the count of restarts differs between them.)
+        store = dist.PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
     try:
         work(Process(rank, world_size, device), *args)
     except Interrupted:

@@ -144,7 +144,8 @@ def _train(state: TrainingState, source: Source, start: int, stop: int, max_iter
                 if process.is_main:
                     log.info("wrote %s", save_checkpoint(cfg.OUTPUT_DIR, content, cfg.SOLVER.CHECKPOINT_KEEP))
             if interrupted and iteration < stop:
-                log.warning("asked to stop: left after step %d of %d, go on with --resume", iteration, max_iter)
+                if process.is_main:
+                    log.warning("asked to stop: left after step %d of %d, go on with --resume", iteration, max_iter)
                 stop_request.leave()
 
 

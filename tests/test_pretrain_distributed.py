@@ -61,7 +61,7 @@ def under_torchrun(images, tmp_path_factory):
         folder,
         *overrides(images, folder / "whole"),
     ]
-    subprocess.run([str(word) for word in command], check=True, timeout=300)
+    subprocess.run([str(word) for word in command], check=True, timeout=600)
     return folder
 
 
