@@ -1,6 +1,6 @@
 """Bootstrap intervals of AP and AP_S, by matching once and by running pycocotools on each resample, side by side.
 
-    python benchmarks/bootstrap.py                      about ten minutes, almost all of it pycocotools
+    python benchmarks/bootstrap.py                      some five minutes, most of it pycocotools
     python benchmarks/bootstrap.py --runs 2 --images 1000
 
 A made-up data set of COCO val2017's size: 5000 images, 80 categories of very different frequency, 36,000 objects, two

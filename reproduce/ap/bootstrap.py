@@ -2,8 +2,7 @@
 
 The images are drawn anew, as many as there are, with replacement (Efron & Tibshirani, "An Introduction to the
 Bootstrap", 1993); all files are evaluated on the same draw, so that what makes an image hard for every detector cancels
-in their difference. The intervals hold the uncertainty of the test images alone: not that of another training run,
-which on small data sets is the larger one.
+in their difference. The intervals hold the uncertainty of the test images alone, not that of another training run.
 
 The interval of a difference is that of the percentiles. For one file alone percentiles mislead: the envelope makes
 average precision too high on few images, and once more on a resample with its copies, so that resamples lie above what
