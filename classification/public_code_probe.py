@@ -23,10 +23,10 @@ from .backbone import build_frozen
 from .config import get_cfg
 from .features import choose_device, describe_weights
 from .labels import joined_splits
-from .layouts import read_splits
+from .layouts import layout_of, read_splits
 from .linear_probe import LINEAR
 from .outcome import Outcome, score_table, write_outcome
-from .probe import refuse_shared_images, run_probe
+from .probe import data_prefix, refuse_shared_images, run_probe
 
 HEADLINE = "per-image AP"  # what the code calls its average precision
 
@@ -50,6 +50,11 @@ def run(
     public_code_linear.check_settings(cfg.PUBLIC_CODE)
     names = (cfg.PUBLIC_CODE.TRAIN_SPLIT, cfg.PUBLIC_CODE.VAL_SPLIT, cfg.PUBLIC_CODE.TEST_SPLIT)
     train, val, test = read_splits(data, cfg.DATA, names)
+    if data_prefix(layout_of(data, cfg.DATA), train.classes) != "voc07":
+        raise InputError(
+            f"--mode public_code does what the code of CLSA does on VOC07's 20 classes; {data} is read with "
+            f"{len(train.classes)}: {', '.join(train.classes[:3])} ... --mode paper takes other data."
+        )
     for one, other in ((train, val), (train, test), (val, test)):
         refuse_shared_images(one, other)
     backbone = read_backbone(weights, target="torchvision")

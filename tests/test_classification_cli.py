@@ -182,6 +182,21 @@ def test_the_best_layer_is_not_chosen_on_the_test_images(layers_run: Path) -> No
         np.testing.assert_array_equal(best_scores["scores"], scores["scores"])
 
 
+@pytest.mark.parametrize(
+    ("kind", "protocol"),
+    [
+        ("lowshot", "multilabel-lowshot-mini5-own-samples-square-32of32"),
+        ("logistic", "multilabel-logistic-square-32of32-bilinear"),
+    ],
+)
+def test_other_classes_than_vocs_are_no_voc_figure(mini_root: Path, tmp_path: Path, kind: str, protocol: str) -> None:
+    small = ["LOWSHOT.K", "(2,)", "LOWSHOT.SAMPLES", "1", "LOWSHOT.GRID", "mini5"]
+    small += ["LOGISTIC.JOBS", "1", "FEATURES.TRANSFORM", "square", "FEATURES.INTERPOLATION", "bilinear"]
+    classes = ["DATA.CLASSES", "['bird', 'cow']"]
+    assert probe(kind, mini_root, tmp_path, "--features", "hog", *TINY, *small, *classes) == 0
+    assert read_result(tmp_path / "result.json")["protocol"] == protocol
+
+
 def test_an_image_folder_is_no_voc_figure(mini_root: Path, tmp_path: Path) -> None:
     splits = ["DATA.TRAIN_SPLIT", "val", "DATA.TEST_SPLIT", "train"]
     arguments = [

@@ -150,6 +150,8 @@ def test_from_the_command_line(mini_root: Path, tmp_path: Path, capsys: pytest.C
     )
     assert run("public_code", "refused", *given, weights="other.pth") == 1
     assert "was measured with other weights" in capsys.readouterr().err
+    assert run("public_code", "refused", "DATA.CLASSES", "['bird', 'cow']") == 1
+    assert "on VOC07's 20 classes" in capsys.readouterr().err
     assert run("paper", "refused", *given) == 1
     assert "--paper-result is compared with --mode public_code" in capsys.readouterr().err
 
