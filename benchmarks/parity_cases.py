@@ -58,6 +58,7 @@ VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
             "MODEL.BACKBONE.FREEZE_AT": "2",
             "MODEL.ROI_HEADS.NAME": "Res5ROIHeads",
             "MODEL.ROI_HEADS.PROPOSAL_APPEND_GT": "False",
+            "MODEL.ROI_HEADS.IOU_THRESHOLDS": "[0.3]",  # so that some proposals are objects, without the true boxes
         },
     ),
     "FPN ResNet-18, smooth L1, weights other than 1": (

@@ -30,7 +30,7 @@ def test_everything_equals_detectron2s(case: str, seed: int) -> None:
     counts = {row.kind: row.count for row in rows}
     assert counts["gradients"] > 30
     assert all(len(ours[f"{kind}/0"]) > 5 for kind in ("proposals", "boxes"))
-    assert all(ours[name] > 0 for name in ("losses/loss_rpn_loc", "losses/loss_cls"))
+    assert all(ours[name] > 0 for name in ("losses/loss_rpn_loc", "losses/loss_cls", "losses/loss_box_reg"))
 
 
 def test_every_key_is_detectron2s_or_listed_as_ours_and_has_detectron2s_default() -> None:
