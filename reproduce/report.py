@@ -126,10 +126,15 @@ def _write(path: Path, text: str) -> None:
 def _as_json(
     content: Content, plots: Sequence[Plot], config: Mapping[str, Any], inputs: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Every number with all its digits. A row's ``samples`` hold each trial's value."""
+    """Every number with all its digits. A row's ``samples`` hold each trial's value, its ``values`` the means."""
+    written = asdict(content)
+    for table, as_written in zip(content.tables, written["tables"], strict=True):
+        for row, fields in zip(table.rows, as_written["rows"], strict=True):
+            fields["values"] = list(row.values)
+            fields["std"] = [found and found.std for found in row.samples]
     return {
         "schema_version": REPORT_SCHEMA_VERSION,
-        **asdict(content),
+        **written,
         "plots": [{"file": f"plots/{plot.name}.png", "title": plot.title, "caption": plot.caption} for plot in plots],
         "inputs": dict(inputs),
         "versions": versions(),

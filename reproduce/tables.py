@@ -180,7 +180,11 @@ def build_tables(gathered: Gathered, published: Sequence[Published] = (), baseli
             table = _table(gathered.methods, subject, protocol, [m for m, p in mine if p == protocol], baseline)
             if table.columns and table.rows:
                 beside = tuple(_published_rows(table, published))
-                title = f"{table.title} · {protocol.title}, {protocol.engine}" if several else table.title
+                title = (
+                    f"{table.title} · {protocol.title}, {protocol.engine}, {protocol.dataset}"
+                    if several
+                    else table.title
+                )
                 key = table.key if i == 1 else f"{table.key}_{i}"
                 tables.append(replace(table, key=key, title=title, published=beside))
     return tables

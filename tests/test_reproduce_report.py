@@ -46,7 +46,7 @@ def put(folder: Path, values: dict, **changes) -> None:
         per_class={},
         weights={"file": None, "sha256": None},
         dataset=dataset,
-        trial=0,
+        trial=result.pop("trial", 0),
         wall_seconds=61.0,
         config=CfgNode(),
         **result,
@@ -281,6 +281,7 @@ def test_the_report_in_all_its_formats(run, cfg, capsys) -> None:
     row = report["tables"][2]["rows"][2]
     assert (row["method"], row["seeds"]) == ("moco_v2", [0])
     assert row["samples"] == [{"values": [24.71]}, {"values": [34.71]}]
+    assert row["values"] == [24.71, 34.71]
     assert [claim["verdict"]["word"] for claim in report["claims"]] == ["not comparable"] * 8
     assert {plot["file"] for plot in report["plots"]} >= {
         "plots/curve_acc1_batch.png",

@@ -58,7 +58,7 @@ def test_a_report_of_two_folders_of_trials(runs, capsys) -> None:
     )
     arguments = [str(runs / "moco"), str(runs / "clsa"), "--output", str(runs / "report"), "--ledger", str(mine)]
     assert main(arguments) == 0
-    shown = capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())  # lines are wrapped
     assert "Does CLSA-Multi transfer better than MoCo v2?" in shown
     assert "MoCo v2, 200 epochs (published, verified: detection/README of facebookresearch/moco, 5 trials)" in shown
     markdown = (runs / "report" / "report.md").read_text()
