@@ -2,6 +2,8 @@
 
 from setuptools import find_packages, setup
 
+SHARDS = ["webdataset>=1.0"]  # DATA.TRAIN from tar files
+FAST = ["simplejpeg>=1.8", "faster-coco-eval>=1.8"]  # DATA.DECODER simplejpeg, TEST.COCO_EVAL faster_coco_eval
 FOLDERS = ("datasets", "pretrain", "convert", "detection", "classification", "reproduce", "configs")
 
 packages = [f"clsa.{name}" for name in find_packages(include=[pattern for f in FOLDERS for pattern in (f, f"{f}.*")])]
@@ -14,7 +16,7 @@ setup(
     python_requires=">=3.10",
     package_dir={"clsa": "."},
     packages=packages,
-    package_data={"clsa.configs": ["**/*.yaml"], "clsa.reproduce": ["ledger/*.yaml", "*.html", "*.css"]},
+    package_data={"clsa.configs": ["**/*.yaml", "slurm/*.sh"], "clsa.reproduce": ["ledger/*.yaml", "*.html", "*.css"]},
     install_requires=[
         "torch>=2.9",
         "torchvision>=0.24",
@@ -32,7 +34,11 @@ setup(
         "safetensors>=0.4",
         "defusedxml>=0.7.1",
     ],
-    extras_require={"test": ["pytest>=7.4", "pytest-xdist>=3.5", "hypothesis>=6.90", "ruff>=0.6"]},
+    extras_require={
+        "test": ["pytest>=7.4", "pytest-xdist>=3.5", "hypothesis>=6.90", "ruff>=0.6", *SHARDS, *FAST],
+        "shards": SHARDS,
+        "fast": FAST,
+    },
     entry_points={
         "console_scripts": [
             "clsa-data = clsa.datasets.cli:main",

@@ -28,7 +28,6 @@ from clsa.convert.sources import LAYOUTS, flatten, recognise_layout, sort_keys
 from clsa.convert.targets import TARGETS, trunk_of
 
 Tensors = dict[str, torch.Tensor]
-FILES = [(target, suffix) for target, entry in TARGETS.items() for suffix in entry.suffixes]
 COUNTERS = {"batch counters": 53}  # of ResNet-50
 SEQUENTIAL = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
 
@@ -395,30 +394,28 @@ def write(content: object, folder: Path, manner: str) -> Path:
 def test_every_layout_is_converted(
     tmp_path: Path, one: Tensors, two: Tensors, build: Callable[[Tensors, Tensors], Built]
 ) -> None:
-    """To one kind of file, another for each layout in turn.
-
-    Every pair of layout and target is proven by two steps: a conversion gives the target nothing but the trunk, here
-    from every layout the very same (its hash is), which ``test_convert_targets`` takes from every kind of file to all.
-    """
+    """To every target; of the kinds of file that a target has, another for each layout in turn."""
     name, manner = BUILDERS[build]
     content, rules, other = build(one, two)
     path = write(content, tmp_path, manner)
     trunk = {key: tensor for key, tensor in one.items() if "num_batches" not in key}
     dropped = sum(rules.values())
-    target, suffix = FILES[list(BUILDERS).index(build) % len(FILES)]
-    conversion = convert(path, tmp_path / f"converted{suffix}", target)
-    manifest = conversion.manifest
-    assert manifest["backbone_sha256"] == backbone_hash(trunk)
-    assert (manifest["source"]["format"], manifest["target"]) == (name, target)
-    assert {rule["rule"]: len(rule["keys"]) for rule in manifest["dropped"]} == rules
-    assert manifest["counts"] == {"source": 265 + dropped, "used": 265, "dropped": dropped, "target": 265}
-    assert set(manifest["parity"].values()) == {0.0}
     expected = [] if other is None else [rf"holds two networks .* differ: took the .*, dropped the {other}"]
-    assert len(conversion.warnings) == len(expected)
-    assert all(re.search(pattern, text) for pattern, text in zip(expected, conversion.warnings, strict=True))
-    restored = trunk_of(read_file(tmp_path / f"converted{suffix}")[1], target)
-    assert restored.keys() == trunk.keys()
-    assert all(torch.equal(restored[key], trunk[key]) for key in trunk), "265 of 265"
+    turn = list(BUILDERS).index(build)
+    for target, entry in TARGETS.items():
+        file = tmp_path / f"{target}{entry.suffixes[turn % len(entry.suffixes)]}"
+        conversion = convert(path, file, target)
+        manifest = conversion.manifest
+        assert manifest["backbone_sha256"] == backbone_hash(trunk)
+        assert (manifest["source"]["format"], manifest["target"]) == (name, target)
+        assert {rule["rule"]: len(rule["keys"]) for rule in manifest["dropped"]} == rules
+        assert manifest["counts"] == {"source": 265 + dropped, "used": 265, "dropped": dropped, "target": 265}
+        assert set(manifest["parity"].values()) == {0.0}
+        assert len(conversion.warnings) == len(expected)
+        assert all(re.search(pattern, text) for pattern, text in zip(expected, conversion.warnings, strict=True))
+        restored = trunk_of(read_file(file)[1], target)
+        assert restored.keys() == trunk.keys()
+        assert all(torch.equal(restored[key], trunk[key]) for key in trunk), "265 of 265"
 
 
 def test_every_layout_is_tried_above_and_documented() -> None:
