@@ -16,7 +16,9 @@ from .config import get_cfg
 from .plan import KINDS, plan_stages, select
 from .report import make_report
 from .runner import run_stages, terminable
+from .slurm import gpus, write_slurm
 from .stage import Stage
+from .status import exit_code, standings, status_text
 
 DEFAULT_CONFIG = "configs/reproduce/mini.yaml"
 
@@ -36,6 +38,8 @@ examples:
   clsa-reproduce --config-file configs/reproduce/smoke.yaml
   clsa-reproduce --only classify,report                   once pretraining stands
   clsa-reproduce --plan                                   print the commands, run nothing
+  clsa-reproduce --status                                 exit code 0: all done, 1: failed or stale, 3: work is left
+  clsa-reproduce --slurm jobs                             job arrays; then: bash jobs/submit.sh
   clsa-reproduce --output runs/seed1 SEED 1               another seed
   clsa-reproduce JOBS 1                                   one stage at a time, on all cores
   clsa-reproduce METHODS "['moco_v2', 'clsa_single']" PRETRAIN.OVERRIDES "['SOLVER.LR', 0.05]"
@@ -53,6 +57,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", metavar="DIR", help="default: runs/ and the config's name")
     parser.add_argument("--only", metavar="STAGES", help=f"some of {','.join(KINDS)}, separated by commas")
     parser.add_argument("--plan", action="store_true", help="print the commands as a shell script, run nothing")
+    parser.add_argument("--slurm", metavar="DIR", help="write the commands as SLURM job arrays into DIR, run nothing")
+    parser.add_argument(
+        "--status", action="store_true", help="what is done, running, failed, stale, to do; run nothing"
+    )
     parser.add_argument("overrides", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change")
     return parser
 
@@ -67,8 +75,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     plan = plan_stages(cfg, output)
     stages = select(plan, only)
     threads = _threads(cfg)
+    if arguments.status:
+        rows = standings(stages, output)
+        print(status_text(rows))
+        return exit_code(rows)
+    if arguments.slurm:
+        for path in write_slurm(stages, Path(arguments.slurm), cfg.NUM_GPUS):
+            print(path)
+        return 0
     if arguments.plan:
-        print(_script(stages, sys.argv[1:] if argv is None else argv))
+        print(_script(stages, sys.argv[1:] if argv is None else argv, cfg.NUM_GPUS))
         return 0
     with terminable():
         run_stages(stages, plan, output, cfg.JOBS, threads)
@@ -84,11 +100,17 @@ def _threads(cfg: CfgNode) -> int:
     return max(1, cores // cfg.JOBS)
 
 
-def _script(stages: Sequence[Stage], argv: Sequence[str]) -> str:
+def _cost(stage: Stage, num_gpus: int) -> str:
+    """Hours and GPUs expected of a stage, as its comment's end."""
+    known = f"about {stage.expected_seconds / 3600:.2g} h" if stage.expected_seconds else "hours not known"
+    return f": {known}, {gpus(stage.kind, num_gpus)} GPUs"
+
+
+def _script(stages: Sequence[Stage], argv: Sequence[str], num_gpus: int) -> str:
     """One stage after the other, each with all cores: what a reader would type."""
     lines = ["#!/bin/sh", f"# clsa-reproduce {shlex.join(argv)}", "set -e"]
     for stage in stages:
-        lines += ["", f"# {stage.name}", stage.shell_line()]
+        lines += ["", f"# {stage.name}{_cost(stage, num_gpus)}", stage.shell_line()]
     return "\n".join(lines)
 
 
