@@ -125,9 +125,7 @@ def main() -> None:
             kills += killed_run(folder, killed, args.steps, after)
             found = content(killed)
             reached.append(found["iteration"] if found else 0)
-            if (
-                reached[-1] == args.steps
-            ):  # sooner than thought, the machine got quicker: the rest in another
+            if reached[-1] == args.steps:  # sooner than thought, the machine got quicker: the rest in another
                 equal &= same(whole, found)
                 runs += 1
         leftovers = len(list(folder.glob("killed_*/.*.partial")))

@@ -1,4 +1,4 @@
-"""VOC in COCO's form: written-out annotations, the three policies for difficult objects, sizes, and the shared entry."""
+"""VOC in COCO's form: written-out annotations, the three policies for difficult objects, sizes, the shared entry."""
 
 import json
 
