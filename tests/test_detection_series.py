@@ -20,6 +20,12 @@ from clsa.detection.trials import run_trials
 CONFIG = "configs/detection/mini_voc_c4_r18.yaml"
 
 
+@pytest.fixture(autouse=True)
+def found_by_the_processes(monkeypatch):
+    """A process that is started finds ``note`` by this file's name, from the folder above."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
+
+
 def note(args: argparse.Namespace) -> None:
     """In place of a detector: values from the seed and the learning rate; none at a rate of 9; a line a run."""
     cfg = load_config(get_cfg(), args.config_file, args.opts)
