@@ -7,13 +7,14 @@ from typing import Any
 from fvcore.common.config import CfgNode
 
 from clsa.configs.run_files import write_json
+from clsa.datasets.voc_coco_form import to_coco_form
 
 from .dataset_dicts import DatasetSource, annotation_file
 from .evaluate_coco import evaluate_coco, evaluator_version, read_ground_truth
 from .evaluate_voc import evaluate_voc, flavour_of, read_split
 from .evaluation_keys import uses_11_points
 from .predictions import ImagePrediction, write_voc_detections
-from .voc_coco_form import PREFIX, evaluate_coco_form, to_coco_form
+from .voc_coco_form import PREFIX, evaluate_coco_form
 
 
 def evaluate_voc_split(cfg: CfgNode, source: DatasetSource, predictions: Sequence[ImagePrediction]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import pytest
 
 from clsa.configs.command import InputError
 from clsa.datasets.categories import VOC_CLASSES
+from clsa.datasets.voc_coco_form import to_coco_form
 from clsa.datasets.voc_folder import VOCAnnotation, VOCObject
 from clsa.detection.config import get_cfg
 from clsa.detection.dataset_dicts import find_source
@@ -14,7 +15,7 @@ from clsa.detection.evaluate_dataset import evaluate_voc_split
 from clsa.detection.evaluate_voc import read_split
 from clsa.detection.evaluation_keys import check_evaluation_keys
 from clsa.detection.predictions import ImagePrediction
-from clsa.detection.voc_coco_form import evaluate_coco_form, to_coco_form
+from clsa.detection.voc_coco_form import evaluate_coco_form
 
 DOG = VOC_CLASSES.index("dog")
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from clsa.datasets.categories import VOC_CLASSES
+from clsa.datasets.voc_coco_form import to_coco_form
 from clsa.datasets.voc_folder import VOCAnnotation, VOCObject
 from clsa.detection.evaluate_voc import evaluate_voc
 from clsa.detection.predictions import ImagePrediction
-from clsa.detection.voc_coco_form import evaluate_coco_form, to_coco_form
+from clsa.detection.voc_coco_form import evaluate_coco_form
 
 SETS = 200
 CLASSES = VOC_CLASSES[:6]  # random_split never has the last

@@ -14,8 +14,9 @@ import numpy as np
 from pycocotools import mask as mask_tools
 
 from clsa.configs.command import InputError
+from clsa.datasets.voc_coco_form import Difficult
 
-from .voc_form import Difficult, voc_as_coco
+from .voc_form import voc_as_coco
 
 IouType = Literal["bbox", "segm"]
 

@@ -1,62 +1,33 @@
 """Pascal VOC's folder and result files, in COCO's form.
 
-A box (xmin, ymin, xmax, ymax), counted from 1 with both ends inside, becomes x = xmin - 1, y = ymin - 1, width = xmax -
-xmin + 1, height = ymax - ymin + 1. The area that sorts objects by size is the box's: VOC has no mask of most objects.
-``clsa-detect`` evaluates VOC in the same form, and leaves it as ``inference/NAME_coco_form.json``.
+The form is that of :mod:`clsa.datasets.voc_coco_form`; ``clsa-detect`` evaluates VOC in the same one, and leaves it as
+``inference/NAME_coco_form.json``.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from clsa.configs.command import InputError
 from clsa.datasets.categories import VOC_CLASSES
+from clsa.datasets.voc_coco_form import Difficult, to_coco_form
 from clsa.datasets.voc_folder import annotation_path, read_annotation, read_image_ids
-
-Difficult = Literal["ignored", "ordinary", "crowd"]
-
-#: Outside every area range: neither a miss nor a find.
-AREA_OF_IGNORED = -1.0
 
 
 def voc_as_coco(voc_dir: Path, split: str, difficult: Difficult) -> dict[str, Any]:
     """A split as the content of a COCO annotation file, images numbered from 1 in the split's order, classes likewise.
 
-    Args:
-        difficult: what becomes of objects so marked: ``ignored`` (neither found nor missed, and a detection of one is
-            no false alarm), ``ordinary`` (to be found like all others) or ``crowd`` (as COCO's ``iscrowd``).
-
     Raises:
         InputError: what :mod:`clsa.datasets.voc_folder` raises, or a class that VOC does not have.
     """
-    number = {name: index for index, name in enumerate(VOC_CLASSES, 1)}
-    images, annotations = [], []
-    for image, image_id in enumerate(read_image_ids(voc_dir, split), 1):
-        annotation = read_annotation(voc_dir, image_id)
-        size = {"width": annotation.width, "height": annotation.height}
-        images.append({"id": image, "file_name": f"{image_id}.jpg", **size})
-        for voc in annotation.objects:
-            if voc.name not in number:
-                where = annotation_path(voc_dir, image_id)
-                raise InputError(f"{where}: {voc.name!r} is none of VOC's {len(number)} classes. Correct its name.")
-            xmin, ymin, xmax, ymax = voc.box
-            width, height = xmax - xmin + 1, ymax - ymin + 1
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image,
-                    "category_id": number[voc.name],
-                    "bbox": [xmin - 1, ymin - 1, width, height],
-                    "area": AREA_OF_IGNORED if voc.difficult and difficult == "ignored" else width * height,
-                    "iscrowd": int(voc.difficult and difficult == "crowd"),
-                }
+    annotations = [read_annotation(voc_dir, image_id) for image_id in read_image_ids(voc_dir, split)]
+    for annotation in annotations:
+        if unknown := {voc.name for voc in annotation.objects} - set(VOC_CLASSES):
+            where = annotation_path(voc_dir, annotation.image_id)
+            raise InputError(
+                f"{where}: {min(unknown)!r} is none of VOC's {len(VOC_CLASSES)} classes. Correct its name."
             )
-    return {
-        "info": {"description": f"Pascal VOC in COCO's form; difficult objects: {difficult}; area: of the box"},
-        "images": images,
-        "categories": [{"id": index, "name": name, "supercategory": ""} for name, index in number.items()],
-        "annotations": annotations,
-    }
+    return to_coco_form(annotations, VOC_CLASSES, difficult)
 
 
 def read_voc_results(folder: Path, class_names: Sequence[str]) -> list[dict[str, Any]]:
