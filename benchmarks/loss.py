@@ -3,12 +3,10 @@
     python benchmarks/loss.py
     python benchmarks/loss.py --weak 1 --strong 1
 
-The literal side is a plain reading of how the paper's public code works: for every weak query, and again for every
-pair of a weak and a strong query, it clones the queue, multiplies, joins the logits of the batch's keys and of the
-queue, and takes log(softmax); and of the first logits it takes the top 5, for the accuracy. PyTorch keeps all of it
-for the backward pass. The closed form gives an accuracy, too, and the target's entropy. Both sides get the same unit
-vectors, in turn and in one process, forward and backward; CPU time is the process's. The peak of memory is taken in a
-fresh process for each side: its growth over what it held before the losses, in steps of 1 MiB.
+The literal side (``literal_losses``) is a plain reading of how the paper's public code works. The closed form gives an
+accuracy, as it does, and the target's entropy. Both sides get the same unit vectors, the queue as each keeps it,
+in turn and in one process, forward and backward; CPU time is the process's. The peak of memory is taken in a fresh
+process for each side: its growth over what it held before the losses, in steps of 1 MiB.
 """
 
 import argparse
@@ -20,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from literal_losses import literal_losses
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -44,38 +43,25 @@ def vectors(args: argparse.Namespace) -> tuple[list[Tensor], list[Tensor], Tenso
 
 
 def literal(weak: list[Tensor], strong: list[Tensor], keys: Tensor, queue: Tensor) -> tuple[Tensor, Tensor]:
-    """Contrastive and DDM loss; ``queue`` is K x C, kept as C x K."""
-    kept = queue.T.contiguous()
-    own = torch.arange(len(keys))
-
-    def logits(query: Tensor) -> Tensor:
-        of_batch = torch.einsum("nc,ck->nk", query, keys.T)
-        of_queue = torch.einsum("nc,ck->nk", query, kept.clone().detach())
-        joined = torch.cat([of_batch, of_queue], dim=1)
-        joined /= TAU
-        return joined
-
-    contrastive, ddm = 0.0, 0.0
-    for number, query in enumerate(weak):
-        of_weak = logits(query)
-        if number == 0:
-            (of_weak.detach().topk(5, dim=1).indices == own[:, None]).any(dim=1).float().mean()
-        contrastive = contrastive + F.cross_entropy(of_weak, own)
-        target = torch.softmax(of_weak.clone().detach() * TAU / TAU, dim=1)  # there: the temperatures' names differ
-        for student in strong:
-            probability = torch.softmax(logits(student), dim=1)
-            ddm = ddm - torch.mean(torch.sum(torch.log(probability) * target, dim=1))
+    """Contrastive and DDM loss. ``queue`` is C x K."""
+    contrastive, ddm, _ = literal_losses(weak, strong, keys, queue, TAU)
     return contrastive, ddm
 
 
 def closed_form(weak: list[Tensor], strong: list[Tensor], keys: Tensor, queue: Tensor) -> tuple[Tensor, Tensor]:
-    """The same by :func:`query_losses`."""
+    """The same by :func:`query_losses`. ``queue`` is K x C."""
     bank = Bank(keys, queue, keys)
     losses = query_losses(weak, strong, bank, Temperatures.equal(TAU))
     return losses.contrastive, losses.strong
 
 
 SIDES: dict[str, Callable] = {"literal": literal, "closed form": closed_form}
+
+
+def laid_out(side: str, data: tuple) -> tuple:
+    """``data`` of :func:`vectors` with the queue as that side keeps it."""
+    *others, queue = data
+    return (*others, queue.T.contiguous() if side == "literal" else queue)
 
 
 def once(side: str, data: tuple) -> tuple[list[Tensor], float, float]:
@@ -91,9 +77,9 @@ def once(side: str, data: tuple) -> tuple[list[Tensor], float, float]:
 def peak_growth(side: str, args: argparse.Namespace, answer) -> None:
     """Bytes by which this process's peak grows while the losses are computed, sent through ``answer``."""
     torch.set_num_threads(args.threads)
-    data = vectors(args)
+    data = laid_out(side, vectors(args))
     small = argparse.Namespace(**{**vars(args), "queue": 256})
-    once(side, vectors(small))  # libraries' own first-use buffers are not the losses'
+    once(side, laid_out(side, vectors(small)))  # libraries' own first-use buffers are not the losses'
     before = peak_bytes()
     once(side, data)
     answer.send(max(2**20, peak_bytes() - before))
@@ -131,13 +117,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    data = vectors(args)
+    data = {side: laid_out(side, vectors(args)) for side in SIDES}
 
     print(f"N {args.batch}, K {args.queue}, C {DIMENSION}, {args.weak} weak x {args.strong} strong, float32")
     cpu, wall, answers = {side: [] for side in SIDES}, {side: [] for side in SIDES}, {}
     for _ in range(args.rounds):
         for side in SIDES:
-            answers[side], cpu_seconds, wall_seconds = once(side, data)
+            answers[side], cpu_seconds, wall_seconds = once(side, data[side])
             cpu[side].append(cpu_seconds)
             wall[side].append(wall_seconds)
     peak = {side: peak_in_new_process(side, args) for side in SIDES}

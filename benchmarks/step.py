@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from literal_losses import literal_losses
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -76,26 +77,8 @@ def literal_step(state: TrainingState, views: list[Tensor], weak_count: int) -> 
         for followed, kept in zip(method.query.parameters(), method.key.parameters(), strict=True):
             kept.data = kept.data * 0.999 + followed.data * (1.0 - 0.999)
         keys = F.normalize(method.key(key_view), dim=1)
-    own = torch.arange(len(keys), device=keys.device)
-
-    def logits(query: Tensor) -> Tensor:
-        of_batch = torch.einsum("nc,ck->nk", query, keys.T)
-        of_queue = torch.einsum("nc,ck->nk", query, state.literal_queue.clone().detach())
-        joined = torch.cat([of_batch, of_queue], dim=1)
-        joined /= TAU
-        return joined
-
-    contrastive, ddm = 0.0, 0.0
-    for number, query in enumerate(weak):
-        of_weak = logits(query)
-        if number == 0:
-            found = (of_weak.detach().topk(5, dim=1).indices == own[:, None]).float()
-            found[:, 0].mean().item()
-        contrastive = contrastive + F.cross_entropy(of_weak, own)
-        target = torch.softmax(of_weak.clone().detach(), dim=1)
-        for student in strong:
-            probability = torch.softmax(logits(student), dim=1)
-            ddm = ddm - torch.mean(torch.sum(torch.log(probability) * target, dim=1))
+    contrastive, ddm, top1 = literal_losses(weak, strong, keys, state.literal_queue, TAU)
+    top1.item()
     loss = contrastive + ddm
     value = loss.item()
     state.optimizer.zero_grad()

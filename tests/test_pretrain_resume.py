@@ -218,6 +218,7 @@ def test_the_benchmarks_literal_step_computes_the_same(method, images, monkeypat
     monkeypatch.setattr(
         sys, "argv", ["step.py", *words, "--images", str(images), "--workers", "0", "--loaded-steps", "1"]
     )
+    monkeypatch.syspath_prepend(str(KILL_RESUME.parent))  # as where it is run as a script
     runpy.run_path(str(KILL_RESUME.with_name("step.py")), run_name="__main__")  # stops where the losses differ
     printed = capsys.readouterr().out
     assert "literal / ours, CPU time: " in printed
