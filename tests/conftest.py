@@ -1,5 +1,6 @@
 """The data that tests of all folders share, one thread for each of pytest's processes, and the longest test first."""
 
+import math
 import os
 from pathlib import Path
 
@@ -25,3 +26,38 @@ def mini_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data") / "mini"
     render_world(root, "tiny", seed=0, workers=1)
     return root
+
+
+@pytest.fixture
+def coco_evaluator():
+    """``build(name, path, names, first_id)``: detectron2's COCO evaluator of the annotations ``path``, for boxes."""
+
+    def build(name, path, names, first_id):
+        from detectron2.data import MetadataCatalog
+        from detectron2.evaluation import COCOEvaluator
+
+        metadata = MetadataCatalog.get(name)
+        metadata.json_file = str(path)
+        metadata.thing_classes = list(names)
+        metadata.thing_dataset_id_to_contiguous_id = {first_id + k: k for k in range(len(names))}
+        evaluator = COCOEvaluator(name, tasks=("bbox",))
+        evaluator.reset()
+        return evaluator
+
+    return build
+
+
+@pytest.fixture
+def require_equal():
+    """``check(ours, theirs, task, prefix)``: our figures are detectron2's to 1e-9, in all and per class."""
+
+    def check(ours, theirs, task="bbox", prefix="bbox"):
+        for metric in ("AP", "AP50", "AP75", "APs", "APm", "APl"):
+            same(ours["values"][f"{prefix}/{metric}"], theirs[task][metric])
+        for name, value in ours["per_class"][f"{prefix}/AP"].items():
+            same(value, theirs[task][f"AP-{name}"])
+
+    def same(value, expected):
+        assert (value is None and math.isnan(expected)) or value == pytest.approx(expected, abs=1e-9)
+
+    return check

@@ -193,31 +193,8 @@ def as_instances(size, boxes, scores, classes):
     return instances
 
 
-def coco_evaluator(name, path, names, first_id):
-    from detectron2.data import MetadataCatalog
-    from detectron2.evaluation import COCOEvaluator
-
-    metadata = MetadataCatalog.get(name)
-    metadata.json_file = str(path)
-    metadata.thing_classes = list(names)
-    metadata.thing_dataset_id_to_contiguous_id = {first_id + k: k for k in range(len(names))}
-    evaluator = COCOEvaluator(name, tasks=("bbox",))
-    evaluator.reset()
-    return evaluator
-
-
-def require_equal(ours, theirs, task="bbox", prefix="bbox"):
-    for metric in ("AP", "AP50", "AP75", "APs", "APm", "APl"):
-        value = ours["values"][f"{prefix}/{metric}"]
-        expected = theirs[task][metric]
-        assert (value is None and np.isnan(expected)) or value == pytest.approx(expected, abs=1e-9)
-    for name, value in ours["per_class"][f"{prefix}/AP"].items():
-        expected = theirs[task][f"AP-{name}"]
-        assert (value is None and np.isnan(expected)) or value == pytest.approx(expected, abs=1e-9)
-
-
 @needs_detectron2
-def test_cocos_equals_detectron2s_on_random_sets(tmp_path):
+def test_cocos_equals_detectron2s_on_random_sets(tmp_path, coco_evaluator, require_equal):
     """Boxes and masks, and each category, with the implementation that detectron2 chooses by itself."""
     import torch
     from detectron2.data import MetadataCatalog

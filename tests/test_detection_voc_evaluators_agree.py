@@ -254,31 +254,8 @@ def write_voc(folder, annotations):
         (folder / "Annotations" / f"{annotation.image_id}.xml").write_text(f"<annotation>{objects}</annotation>")
 
 
-def coco_evaluator(name, path, names, first_id):
-    from detectron2.data import MetadataCatalog
-    from detectron2.evaluation import COCOEvaluator
-
-    metadata = MetadataCatalog.get(name)
-    metadata.json_file = str(path)
-    metadata.thing_classes = list(names)
-    metadata.thing_dataset_id_to_contiguous_id = {first_id + k: k for k in range(len(names))}
-    evaluator = COCOEvaluator(name, tasks=("bbox",))
-    evaluator.reset()
-    return evaluator
-
-
-def require_equal(ours, theirs, task="bbox", prefix="bbox"):
-    for metric in ("AP", "AP50", "AP75", "APs", "APm", "APl"):
-        value = ours["values"][f"{prefix}/{metric}"]
-        expected = theirs[task][metric]
-        assert (value is None and np.isnan(expected)) or value == pytest.approx(expected, abs=1e-9)
-    for name, value in ours["per_class"][f"{prefix}/AP"].items():
-        expected = theirs[task][f"AP-{name}"]
-        assert (value is None and np.isnan(expected)) or value == pytest.approx(expected, abs=1e-9)
-
-
 @needs_detectron2
-def test_vocs_coco_form_equals_detectron2s_evaluator(tmp_path):
+def test_vocs_coco_form_equals_detectron2s_evaluator(tmp_path, coco_evaluator, require_equal):
     """The policies whose annotations detectron2 evaluates; "ordinary" is its own conversion of VOC."""
     from detectron2.data import MetadataCatalog
 
