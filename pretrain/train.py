@@ -16,8 +16,9 @@ from clsa.configs.command import InputError
 from clsa.configs.run_files import plain, start_log, write_config
 
 from .bn_statistics import re_estimate
+from .check_config import check_config
 from .checkpointing import check_same_run, last_checkpoint, load_checkpoint, save_checkpoint, where_to_start
-from .config import check_config, weak_query_sizes_and_scales
+from .config import weak_query_sizes_and_scales
 from .data import Normalise, batches
 from .distributed import Process
 from .interruption import StopRequest

@@ -4,7 +4,8 @@ import pytest
 
 from clsa.configs.command import InputError
 from clsa.configs.loading import PACKAGED, flat_keys, load_config
-from clsa.pretrain.config import check_config, get_cfg, value
+from clsa.pretrain.check_config import check_config
+from clsa.pretrain.config import get_cfg, value
 from clsa.pretrain.schedules import ddm_weight, learning_rate
 
 
