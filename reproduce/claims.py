@@ -13,7 +13,8 @@ from clsa.configs.loading import find_config
 
 from .departures import in_words
 from .methods import look
-from .tables import CLASSIFICATION_FLAVOURS, Column, Row, Table
+from .subjects import CLASSIFICATION_FLAVOURS
+from .tables import Column, Row, Table
 from .verdicts import Verdict, above, at_most_below
 
 PAPER = "configs/reproduce/claims.yaml"

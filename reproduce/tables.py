@@ -9,29 +9,8 @@ from .departures import departures
 from .gather import Gathered, Measured
 from .ledger import Published
 from .methods import REFERENCE, UNTRAINED, Kind, look
+from .subjects import CLASSIFICATION_FLAVOURS, DETECTION_LABELS, SUBJECTS, Subject
 from .trials import Sample, sample
-
-#: Flavour of each value of a classification result: one result holds four, of which its own flavour names the first.
-CLASSIFICATION_FLAVOURS = {
-    "mAP envelope": "class mAP, envelope",
-    "mAP step": "class mAP, step",
-    "mAP 11-point": "class mAP, 11-point",
-    "per-image AP": "per-image AP",
-}
-
-#: value key of a detection result -> label.
-DETECTION_LABELS = {
-    f"{prefix}/{key}": f"{word} {label}"
-    for prefix, word in (("bbox", "box"), ("segm", "mask"), ("bbox_coco_form", "box"))
-    for key, label in (
-        ("AP", "AP"),
-        ("AP50", "AP50"),
-        ("AP75", "AP75"),
-        ("APs", "AP_S"),
-        ("APm", "AP_M"),
-        ("APl", "AP_L"),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -212,7 +191,7 @@ def _settings(measured: Measured) -> str:
 
 
 def _table(
-    methods: Sequence[str], subject: "Subject", protocol: Protocol, measured: Sequence[Measured], baseline: str
+    methods: Sequence[str], subject: Subject, protocol: Protocol, measured: Sequence[Measured], baseline: str
 ) -> Table:
     columns = _columns(measured, subject.keys, protocol)
     rows: list[Row] = []
@@ -341,80 +320,3 @@ def _published_rows(table: Table, published: Sequence[Published]) -> list[Publis
             label = entry.method + (f", {entry.epochs} epochs" if entry.epochs else "")
             rows.append(PublishedRow(label, tuple(values), tuple(spreads), entry))
     return rows
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What a table is about. ``keys``: its columns in their order; empty: whatever the results hold."""
-
-    key: str
-    title: str
-    subject: str
-    lead: str
-    keys: tuple[str, ...]
-    stage: str
-    word: str = ""
-    coco: bool | None = None
-    says_departures: bool = False
-
-    def takes(self, m: Measured) -> bool:
-        if m.stage != self.stage:
-            return False
-        if self.coco is not None and self.coco != (m.result["metric_flavour"] == "COCO"):
-            return False
-        if self.word:
-            return self.word in m.result["protocol"]
-        return self.stage == "detection" or not any(
-            s.word and s.word in m.result["protocol"] for s in SUBJECTS if s.stage == self.stage
-        )
-
-
-_SMALL = "The small objects of COCO, boxes and masks of a detector fine-tuned from each backbone."
-_TUNED = "A detector fine-tuned from each backbone, the same way for all."
-_COCO_FORM = (
-    "The detections of VOC07+12 detection, evaluated as COCO evaluates, since VOC's own average precision knows no "
-    "sizes. Sizes are those of boxes, not of masks. No figure here compares with VOC's AP, nor with COCO's."
-)
-_FOUR = (
-    "Frozen features. Four average precisions of one score matrix, side by side: papers print one or another of them "
-    "as “VOC07”, and they differ by points."
-)
-_TOP = "Frozen features, classified into ImageNet's classes: accuracy on its validation images."
-_BOXES = tuple(key for key in DETECTION_LABELS if key.startswith("bbox/"))
-_MASKS = tuple(key for key in DETECTION_LABELS if key.startswith("segm/"))
-_FORM = tuple(f"bbox_coco_form/{key}" for key in ("APs", "APm", "APl", "AP", "AP50", "AP75"))
-_MAPS = tuple(CLASSIFICATION_FLAVOURS)
-_DETECT, _CLASSIFY = "detection", "classification"
-
-SUBJECTS = (
-    Subject(
-        "ap_small",
-        "AP_S: objects under 32² pixels",
-        "COCO AP_S (boxes)",
-        _SMALL,
-        ("bbox/APs", "segm/APs"),
-        _DETECT,
-        coco=True,
-    ),
-    Subject(
-        "coco_boxes", "COCO detection", "COCO AP (boxes)", _TUNED, _BOXES, _DETECT, coco=True, says_departures=True
-    ),
-    Subject("coco_masks", "COCO instance segmentation", "COCO AP (masks)", _TUNED, _MASKS, _DETECT, coco=True),
-    Subject("voc", "VOC07+12 detection", "VOC detection AP", _TUNED, _BOXES, _DETECT, coco=False, says_departures=True),
-    Subject(
-        "voc_coco_form",
-        "VOC07+12 detection, COCO form",
-        "VOC AP_S (COCO form)",
-        _COCO_FORM,
-        _FORM,
-        _DETECT,
-        coco=False,
-    ),
-    Subject("voc07_svm", "VOC07 linear SVM", "VOC07 SVM mAP", _FOUR, _MAPS, _CLASSIFY, "-svm"),
-    Subject(
-        "voc07_lowshot", "VOC07 low-shot SVM", "VOC07 low-shot mAP", "A few images a class.", (), _CLASSIFY, "-low"
-    ),
-    Subject("voc07_logistic", "VOC07 logistic regression", "VOC07 logistic mAP", _FOUR, _MAPS, _CLASSIFY, "-logistic"),
-    Subject("imagenet", "ImageNet", "ImageNet top-1", _TOP, ("top-1", "top-5"), _CLASSIFY, "imagenet"),
-    Subject("voc07_linear", "VOC07 linear layer", "VOC07 linear-layer mAP", _FOUR, (), _CLASSIFY),
-)
