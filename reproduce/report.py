@@ -13,15 +13,16 @@ from fvcore.common.config import CfgNode
 from clsa.configs.loading import find_config
 from clsa.configs.run_files import atomic_write, git_commit, plain, versions, write_json
 
+from .backbones import row_names
 from .claims import PAPER, read_claims
 from .content import Content, build_content
-from .detection_sheet import DETECTIONS, detection_plot
 from .gather import Gathered, gather
 from .ledger import FOLDER as LEDGER
 from .ledger import read_ledger
 from .methods import REFERENCE
-from .plan import world_root
-from .plots import DPI, THEMES, Plot, all_plots
+from .plots.detection_sheet import DETECTIONS, detection_plot
+from .plots.gallery import all_plots
+from .plots.style import DPI, THEMES, Plot
 from .stamp import fingerprint
 from .tables import build_tables
 from .write_csv import csv_text
@@ -36,8 +37,8 @@ FILES = ("report.md", "report.html", "report.json", "report.csv", "report.tex")
 
 def make_report(cfg: CfgNode, output: Path) -> None:
     """The report of a run of ``clsa-reproduce``, with its config in ``report.json``. See :func:`write_report`."""
-    gathered = gather(output, [*cfg.CLASSIFY.BASELINES, *cfg.METHODS])
-    write_report(gathered, output, world_root(cfg, output), plain(cfg))
+    gathered = gather(output, row_names(cfg))
+    write_report(gathered, output, data_root(cfg, output), plain(cfg))
 
 
 def write_report(

@@ -17,7 +17,7 @@ from .content import (
     published_source,
     published_values,
 )
-from .plots import Plot
+from .plots.style import Plot
 from .tables import Row, Table
 from .verdicts import RULE
 
@@ -26,9 +26,9 @@ STYLE = Path(__file__).parent / "report.css"
 
 def html_text(content: Content, plots: Sequence[Plot], pictures: Mapping[tuple[str, str], bytes]) -> str:
     """The page. ``pictures``: (plot's name, ``"light"`` or ``"dark"``) -> PNG bytes."""
-    by_table = {plot.name.removeprefix("methods_"): plot for plot in plots}
-    sections = [_section(table, by_table.get(table.key), pictures) for table in content.tables]
-    others = [plot for plot in plots if plot not in by_table.values() or not _shown(plot, content.tables)]
+    sections = [
+        _section(table, [plot for plot in plots if plot.section == table.key], pictures) for table in content.tables
+    ]
     body = [
         f"<header>{_headline(content)}",
         "<dl>" + "".join(f"<div><dt>{escape(n)}</dt><dd>{escape(w)}</dd></div>" for n, w in content.facts) + "</dl>",
@@ -38,7 +38,7 @@ def html_text(content: Content, plots: Sequence[Plot], pictures: Mapping[tuple[s
         *sections[1:],
         _comparisons(content),
         _claims(content),
-        _gallery(others, pictures),
+        _other_pictures([plot for plot in plots if not plot.section], pictures),
         _durations(content),
         _left_out(content),
         _published(content),
@@ -91,16 +91,14 @@ def _claims(content: Content) -> str:
     return f"<section class='claims'><h2>The paper's claims</h2>{''.join(parts)}</section>"
 
 
-def _shown(plot: Plot, tables: Sequence[Table]) -> bool:
-    return plot.name in {f"methods_{table.key}" for table in tables}
-
-
-def _section(table: Table, plot: Plot | None, pictures: Mapping[tuple[str, str], bytes]) -> str:
-    picture = _figure(plot, pictures) if plot else ""
+def _section(table: Table, plots: Sequence[Plot], pictures: Mapping[tuple[str, str], bytes]) -> str:
+    """The first picture stands beside the table, the others below."""
+    beside = "".join(_figure(plot, pictures) for plot in plots[:1])
     notes = "".join(f"<p class='note'>{escape(note)}</p>" for note in table.notes)
     return (
         f"<section id='{table.key}'><h2>{_sub(table.title)}</h2><p>{_sub(table.lead)}</p>"
-        f"<div class='beside'><div class='data'>{_table(table)}{notes}</div>{picture}</div></section>"
+        f"<div class='beside'><div class='data'>{_table(table)}{notes}</div>{beside}</div>"
+        f"{_gallery(plots[1:], pictures)}</section>"
     )
 
 
@@ -148,17 +146,18 @@ def _runs(items: Iterable) -> list[tuple]:
     return [(key, len(list(run))) for key, run in groupby(items)]
 
 
+def _other_pictures(plots: Sequence[Plot], pictures: Mapping[tuple[str, str], bytes]) -> str:
+    return f"<section><h2>Pictures</h2>{_gallery(plots, pictures)}</section>" if plots else ""
+
+
 def _gallery(plots: Sequence[Plot], pictures: Mapping[tuple[str, str], bytes]) -> str:
-    if not plots:
-        return ""
-    figures = "".join(_figure(plot, pictures) for plot in plots)
-    return f"<section><h2>Pictures</h2><div class='gallery'>{figures}</div></section>"
+    return f"<div class='gallery'>{''.join(_figure(plot, pictures) for plot in plots)}</div>" if plots else ""
 
 
 def _figure(plot: Plot, pictures: Mapping[tuple[str, str], bytes]) -> str:
     light, dark = (_data_uri(pictures[plot.name, theme]) for theme in ("light", "dark"))
     return (
-        f"<figure class='{'wide' if plot.name == 'detections' else 'plot'}'><div class='scroll'><picture>"
+        f"<figure class='{'wide' if plot.is_wide else 'plot'}'><div class='scroll'><picture>"
         f"<source media='(prefers-color-scheme: dark)' srcset='{dark}'>"
         f"<img src='{light}' alt='{escape(plot.title, quote=True)}'></picture></div>"
         f"<figcaption>{_sub(plot.caption)}</figcaption></figure>"

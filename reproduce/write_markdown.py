@@ -1,6 +1,6 @@
 """The report as Markdown, with the plots as files beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .content import (
     NOT_COMPARABLE,
@@ -13,7 +13,7 @@ from .content import (
     published_source,
     published_values,
 )
-from .plots import Plot
+from .plots.style import Plot
 from .tables import Column, Row, Table
 from .verdicts import RULE
 
@@ -27,14 +27,14 @@ def markdown_text(content: Content, plots: Sequence[Plot]) -> str:
     for i, table in enumerate(content.tables):
         parts += [f"## {table.title}", table.lead, _table(table)]
         parts += table.notes
+        parts += _pictures(plot for plot in plots if plot.section == table.key)
         if i == 0:
             parts += _findings(content)
     if not content.tables:
         parts += _findings(content)
     parts += _verdicts(content)
-    if plots:
-        parts.append("## Pictures")
-        parts += [f"![{plot.title}](plots/{plot.name}.png)\n\n*{plot.caption}*" for plot in plots]
+    if others := _pictures(plot for plot in plots if not plot.section):
+        parts += ["## Pictures", *others]
     if content.durations:
         columns, rows = duration_table(content.durations)
         parts += ["## Wall times", _pipe(["", *columns], [[label, *cells] for label, cells in rows])]
@@ -45,6 +45,10 @@ def markdown_text(content: Content, plots: Sequence[Plot]) -> str:
         rows = [[published_method(e), published_values(e), e.status, published_source(e)] for e in entries]
         parts += [f"### {heading}", _pipe(["method", "value", "status", "source"], rows)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _pictures(plots: Iterable[Plot]) -> list[str]:
+    return [f"![{plot.title}](plots/{plot.name}.png)\n\n*{plot.caption}*" for plot in plots]
 
 
 def _findings(content: Content) -> list[str]:

@@ -15,9 +15,9 @@ from PIL import Image
 from clsa.configs.loading import load_config
 from clsa.configs.run_files import write_result
 from clsa.reproduce.config import get_cfg
-from clsa.reproduce.detection_sheet import Truth, match
 from clsa.reproduce.findings import difference, findings
 from clsa.reproduce.gather import gather
+from clsa.reproduce.plots.detection_sheet import Truth, match
 from clsa.reproduce.report import make_report
 from clsa.reproduce.tables import build_tables
 

@@ -17,9 +17,9 @@ from pycocotools.mask import iou
 
 from clsa.configs.command import InputError
 
-from .gather import Gathered
-from .methods import look
-from .plots import Plot, Theme, themed
+from ..gather import Gathered
+from ..methods import look
+from .style import Plot, Theme, themed
 
 #: COCO's own limit between small and medium, in square pixels of the object's mask.
 SMALL_AREA = 32**2
@@ -69,6 +69,7 @@ def detection_plot(gathered: Gathered, world: Path) -> Plot | None:
         "under 32² pixels framed thick. Then each detector's most confident boxes, as many as the image has objects: "
         f"green where box (IoU {MATCH_IOU}) and class are right, dashed orange where not.",
         lambda theme: _draw(truth, detections, theme),
+        is_wide=True,
     )
 
 
