@@ -12,7 +12,7 @@ from clsa.configs.command import InputError
 from clsa.configs.run_files import read_result
 
 from .methods import in_order
-from .plan import REESTIMATED
+from .stages import REESTIMATED
 from .stamp import read_stamp
 
 #: Fields of a result that the report computes with.

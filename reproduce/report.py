@@ -16,6 +16,7 @@ from clsa.configs.run_files import atomic_write, git_commit, plain, versions, wr
 from .backbones import row_names
 from .claims import PAPER, read_claims
 from .content import Content, build_content
+from .data_stage import data_root
 from .gather import Gathered, gather
 from .ledger import FOLDER as LEDGER
 from .ledger import read_ledger

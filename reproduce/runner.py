@@ -5,7 +5,6 @@ checkpoints let them go on next time.
 """
 
 import contextlib
-import fcntl
 import os
 import re
 import signal
@@ -15,20 +14,24 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Literal
 
 from clsa.configs.command import InputError
 
 from . import stamp
+from .locks import POLL_SECONDS, folder_lock, stage_lock
 from .progress import Progress, clock
 from .stage import Stage
 
-POLL_SECONDS = 0.1
-#: How long a stage may take to die of its own accord before it is killed.
-GRACE_SECONDS = 15
+#: How long a stage may take to save itself and end of its own accord before it is killed.
+GRACE_SECONDS = 120
 LAST_LINES = 15
-#: A command that is given again right after a kill meets the old stages while they die.
-LOCK_PATIENCE_SECONDS = 10
+#: Of a stage that was told to end and saved its state first: EX_TEMPFAIL, "try again".
+TO_BE_CONTINUED = 75
+
+
+class ToBeContinued(InputError):
+    """A stage was told to end, by whom ever, and saved its state: the same command goes on from there."""
 
 
 class Process:
@@ -37,18 +40,20 @@ class Process:
     def __init__(self, stage: Stage, output: Path, threads: int, keep_open: int) -> None:
         self.stage = stage
         self.output = output
+        self._lock = stage_lock(stage, output)
         self.resumed = stamp.start(stage, output)
         self.started = time.monotonic()
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self.last_words = ""
-        settings = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(threads), **stage.environment}
+        of_each = max(1, threads // max(1, stage.gpus))  # a stage on several GPUs has a process for each
+        settings = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(of_each), **stage.environment}
         self.process = subprocess.Popen(
             stage.command(self.resumed),
             env={**os.environ, **settings},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=(keep_open,),
+            pass_fds=(keep_open, self._lock.fileno()),
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -71,6 +76,11 @@ class Process:
         self._reader.join(timeout=5)  # a grandchild may hold the pipe open: do not wait for it for ever
         return True
 
+    def stop(self, state: Literal["done", "failed", "stopped"]) -> None:
+        """Stamp the stage, whose process is over, and let go of its lock."""
+        stamp.stop(self.stage, self.output, self.seconds, state)
+        self._lock.close()
+
     def _read(self) -> None:
         """Sort the output: whole lines to the log, the redrawn states of a progress bar only to the screen."""
         with open(self.log, "a", encoding="utf-8") as log:
@@ -91,7 +101,9 @@ class Process:
                 self.last_lines.append(pending.rstrip())
 
 
-def run_stages(stages: Sequence[Stage], plan: Sequence[Stage], output: Path, jobs: int, threads: int) -> None:
+def run_stages(
+    stages: Sequence[Stage], plan: Sequence[Stage], output: Path, jobs: int, threads: int, beside_others: bool = False
+) -> None:
     """Run what does not stand of ``stages``.
 
     Args:
@@ -99,13 +111,15 @@ def run_stages(stages: Sequence[Stage], plan: Sequence[Stage], output: Path, job
         plan: every stage, in an order in which each comes after those it needs.
         output: absolute path of the output folder.
         jobs: how many at a time.
-        threads: OMP_NUM_THREADS of each.
+        threads: OMP_NUM_THREADS of each, which its processes share.
+        beside_others: other runs may be at work on other stages, as the tasks of a job array are.
 
     Raises:
+        ToBeContinued: a stage was told to end, and saved its state.
         InputError: a stage failed (with its last lines and its log), another run is at work in ``output``, or a
             needed stage that was not selected does not stand.
     """
-    with lock(output) as keep_open:
+    with folder_lock(output, shared=beside_others) as keep_open:
         selected = {stage.name for stage in stages}
         left_out = {stage.name: stage for stage in plan if stage.name not in selected}
         _require_standing(stages, left_out, output)
@@ -116,39 +130,12 @@ def run_stages(stages: Sequence[Stage], plan: Sequence[Stage], output: Path, job
         try:
             while waiting or running:
                 _start_ready(waiting, running, done, output, jobs, threads, keep_open, progress)
-                _collect(running, done, output, progress)
+                _collect(running, done, progress)
                 if running:
                     progress.running([p.state() for p in running])
                     time.sleep(POLL_SECONDS)
         finally:
-            _stop_all(running, output)
-
-
-@contextlib.contextmanager
-def lock(output: Path) -> Iterator[int]:
-    """Hold ``output/.lock``. The stages inherit its descriptor: it stays locked until the last of them has died too.
-
-    So a second run cannot start beside stages that outlived a killed first one, and overwrite their checkpoints.
-    """
-    output.mkdir(parents=True, exist_ok=True)
-    with open(output / ".lock", "w") as file:
-        deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
-        while not _locked(file):
-            if time.monotonic() > deadline:
-                raise InputError(
-                    f"another clsa-reproduce, or a stage that one started, is at work in {output}. "
-                    "Wait for it or end it, or give another --output."
-                )
-            time.sleep(POLL_SECONDS)
-        yield file.fileno()
-
-
-def _locked(file: TextIO) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+            _stop_all(running)
 
 
 @contextlib.contextmanager
@@ -170,7 +157,9 @@ def _require_standing(stages: Sequence[Stage], left_out: dict[str, Stage], outpu
         for name in stage.needs:
             if name in left_out and (why := stamp.why_not_standing(left_out[name], output)):
                 kind = left_out[name].kind
-                raise InputError(f"{stage.name} needs {name}, which does not stand: {why}. Add {kind} to --only.")
+                raise InputError(
+                    f"{stage.name} needs {name}, which does not stand: {why}. Run it first: --only {kind}."
+                )
 
 
 def _start_ready(
@@ -202,17 +191,23 @@ def _start_ready(
             progress.say(f"        {stage.name:<44} {'resumes' if process.resumed else 'starts'} ({why})")
 
 
-def _collect(running: list[Process], done: set[str], output: Path, progress: Progress) -> None:
+def _collect(running: list[Process], done: set[str], progress: Progress) -> None:
     for process in list(running):
         if not process.over():
             continue
         running.remove(process)
         stage = process.stage
+        code = process.process.returncode
         missing = [path.name for path in stage.outputs if not path.exists()]
-        good = process.process.returncode == 0 and not missing
-        stamp.stop(stage, output, process.seconds, good)
-        if not good:
+        if code == TO_BE_CONTINUED:
+            process.stop("stopped")
+            raise ToBeContinued(
+                f"{stage.name} was told to end and saved its state: the same command goes on from there"
+            )
+        if code or missing:
+            process.stop("failed")
             raise InputError(_failure(process, missing))
+        process.stop("done")
         done.add(stage.name)
         progress.stage_over(stage.name, f"done in {clock(process.seconds)}")
 
@@ -227,7 +222,7 @@ def _failure(process: Process, missing: list[str]) -> str:
     )
 
 
-def _stop_all(running: list[Process], output: Path) -> None:
+def _stop_all(running: list[Process]) -> None:
     for process in running:
         process.process.terminate()
     deadline = time.monotonic() + GRACE_SECONDS
@@ -237,4 +232,4 @@ def _stop_all(running: list[Process], output: Path) -> None:
         except subprocess.TimeoutExpired:
             process.process.kill()
             process.process.wait()
-        stamp.stop(process.stage, output, process.seconds, done=False)
+        process.stop("stopped")

@@ -1,29 +1,73 @@
-"""The stages as SLURM job arrays: one a kind, each after the one that it needs, and a script that submits them."""
+"""The stages as SLURM job arrays: one a kind, each after those that it needs, and a script that submits them.
 
+A task is ``clsa-reproduce --stage NAME``: it leaves the stamp that a run of all stages leaves, skips what stands, and
+goes on from a checkpoint. So a second submission runs what the first has left.
+"""
+
+import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from clsa.configs.run_files import atomic_write
 
+from .plan import KINDS
+from .runner import TO_BE_CONTINUED
 from .stage import Stage
 
-#: Each kind's array starts after the named kinds' arrays have ended well.
-AFTER = {"data": (), "pretrain": ("data",), "detect": ("pretrain",), "classify": ("pretrain",)}
-#: Kinds whose stages use GPUs as many as NUM_GPUS; a probe uses one.
-ON_ALL_GPUS = ("pretrain", "detect")
-#: Of the expected time, so that a slower card does not lose its work; and where no time is known, hours.
+#: Of the expected time, so that a slower card does not lose its work.
 MARGIN = 1.5
-UNKNOWN_HOURS = 24
+
+#: Told to end so long before the time limit, a stage can save itself.
+NOTICE_SECONDS = 180
+
+#: Runs one task; bash would not hear the signal while it waits for a command in the foreground.
+RUN = """\
+{command} --stage "${{stages[k]}}" {keys}&
+trap 'kill -TERM $!' TERM
+wait $! && code=0 || code=$?
+while kill -0 $! 2> /dev/null; do wait $! && code=0 || code=$?; done
+
+# told to end, and saved: back into the queue
+if [ $code -eq {to_be_continued} ] && [ -n "${{SLURM_JOB_ID:-}}" ]; then
+    exec scontrol requeue "$SLURM_JOB_ID"
+fi
+exit $code
+"""
 
 
-def write_slurm(stages: Sequence[Stage], folder: Path, num_gpus: int) -> list[Path]:
+@dataclass(frozen=True)
+class Cluster:
+    """``max_hours``: longest time limit; ``cpus_per_gpu``; ``options``: more options of sbatch."""
+
+    max_hours: int
+    cpus_per_gpu: int
+    options: tuple[str, ...] = ()
+
+
+def write_slurm(
+    stages: Sequence[Stage], folder: Path, command: Sequence[str], keys: Sequence[str], cwd: Path, cluster: Cluster
+) -> list[Path]:
     """``folder/<kind>.sh`` for each kind of ``stages`` and ``folder/submit.sh``; returns what was written.
 
-    ``SLURM_ARRAY_TASK_ID=k bash <kind>.sh`` runs its k-th command, without any scheduler.
+    ``SLURM_ARRAY_TASK_ID=k bash <kind>.sh`` runs its k-th stage, without any scheduler.
+
+    Args:
+        command: of clsa-reproduce with its options, without --stage.
+        keys: its KEY VALUE pairs.
+        cwd: the folder to which the paths in both are relative.
     """
-    kinds = [kind for kind in AFTER if any(stage.kind == kind for stage in stages)]
-    texts = {f"{kind}.sh": array_script([s for s in stages if s.kind == kind], kind, num_gpus) for kind in kinds}
-    texts["submit.sh"] = submit_script(kinds)
+    kinds = [kind for kind in KINDS if any(stage.kind == kind for stage in stages)]
+    run = RUN.format(
+        command=shlex.join(command),
+        keys=f"{shlex.join(keys)} " if keys else "",
+        to_be_continued=TO_BE_CONTINUED,
+    )
+    texts = {}
+    for kind in kinds:
+        mine = [stage for stage in stages if stage.kind == kind]
+        texts[f"{kind}.sh"] = "\n".join([*_head(mine, kind, cluster), *_choice(mine, cwd), "", run])
+    texts["submit.sh"] = submit_script(stages, kinds)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         with atomic_write(folder / name) as file:
@@ -31,38 +75,43 @@ def write_slurm(stages: Sequence[Stage], folder: Path, num_gpus: int) -> list[Pa
     return [folder / name for name in texts]
 
 
-def array_script(stages: Sequence[Stage], kind: str, num_gpus: int) -> str:
-    """One array: task k runs the command of ``stages[k]``."""
-    lines = ["#!/bin/bash", f"#SBATCH --job-name=clsa-{kind}", f"#SBATCH --array=0-{len(stages) - 1}"]
-    lines += [f"#SBATCH --time={_time_limit(stages)}", "#SBATCH --output=%x-%A_%a.log"]
-    lines += [f"#SBATCH --gres=gpu:{count}"] if (count := gpus(kind, num_gpus)) else []
-    lines += ["set -euo pipefail", 'case "${SLURM_ARRAY_TASK_ID:?}" in']
-    for k, stage in enumerate(stages):
-        lines += [f"{k})  # {stage.name}", f"  {stage.shell_line()}", "  ;;"]
-    lines += ["*)", f'  echo "there is no task $SLURM_ARRAY_TASK_ID, give 0 to {len(stages) - 1}" >&2', "  exit 2"]
-    return "\n".join([*lines, "  ;;", "esac", ""])
-
-
-def gpus(kind: str, num_gpus: int) -> int:
-    """How many GPUs a stage of ``kind`` uses where pretraining and detection use ``num_gpus``."""
-    if kind == "data":
-        return 0
-    return num_gpus if kind in ON_ALL_GPUS else min(1, num_gpus)
-
-
-def submit_script(kinds: Sequence[str]) -> str:
+def submit_script(stages: Sequence[Stage], kinds: Sequence[str]) -> str:
     """Submits the arrays of ``kinds``, in that order, with their dependencies."""
+    kind_of = {stage.name: stage.kind for stage in stages}
     lines = ["#!/bin/bash", "set -euo pipefail", 'cd "$(dirname "$0")"']
     for kind in kinds:
-        after = ":".join(f"${needed}" for needed in AFTER[kind] if needed in kinds)
+        needed = {kind_of[name] for stage in stages if stage.kind == kind for name in stage.needs if name in kind_of}
+        after = ":".join(f"${other}" for other in kinds if other in needed)
         dependency = f"--dependency=afterok:{after} " if after else ""
         lines.append(f"{kind}=$(sbatch --parsable {dependency}{kind}.sh)")
         lines.append(f'echo "{kind} ${kind}"')
     return "\n".join([*lines, ""])
 
 
-def _time_limit(stages: Sequence[Stage]) -> str:
-    """``hours:minutes:00`` for the longest of ``stages``."""
-    seconds = max(stage.expected_seconds for stage in stages) * MARGIN or UNKNOWN_HOURS * 3600
+def _head(stages: Sequence[Stage], kind: str, cluster: Cluster) -> list[str]:
+    gpus = max(stage.gpus for stage in stages)
+    lines = ["#!/bin/bash", f"#SBATCH --job-name=clsa-{kind}", f"#SBATCH --array=0-{len(stages) - 1}"]
+    lines += [f"#SBATCH --time={_time_limit(stages, cluster.max_hours)}", f"#SBATCH --signal=B:TERM@{NOTICE_SECONDS}"]
+    lines += ["#SBATCH --requeue", "#SBATCH --open-mode=append", "#SBATCH --output=%x-%A_%a.log"]
+    lines += [f"#SBATCH --gres=gpu:{gpus}"] if gpus else []
+    lines += [f"#SBATCH --cpus-per-task={cluster.cpus_per_gpu * max(1, gpus)}"]
+    return [*lines, *(f"#SBATCH {option}" for option in cluster.options)]
+
+
+def _choice(stages: Sequence[Stage], cwd: Path) -> list[str]:
+    lines = ["set -uo pipefail", f"cd {shlex.quote(str(cwd))} || exit", "stages=("]
+    lines += [f"  {shlex.quote(stage.name)}" for stage in stages]
+    lines += [")", "k=${SLURM_ARRAY_TASK_ID:?}"]
+    return [
+        *lines,
+        f'[ -n "${{stages[k]:-}}" ] || {{ echo "there is no task $k, give 0 to {len(stages) - 1}" >&2; exit 2; }}',
+    ]
+
+
+def _time_limit(stages: Sequence[Stage], max_hours: int) -> str:
+    """``hours:minutes:00`` for the longest of ``stages``; the longest allowed where one's time is not known."""
+    seconds = max_hours * 3600
+    if all(stage.expected_seconds for stage in stages):
+        seconds = min(seconds, max(stage.expected_seconds for stage in stages) * MARGIN)
     minutes = max(10, -(-int(seconds) // 60))
     return f"{minutes // 60}:{minutes % 60:02d}:00"

@@ -11,6 +11,7 @@ from pathlib import Path
 MODULES = {
     "clsa-data": "clsa.datasets.cli",
     "clsa-pretrain": "clsa.pretrain.cli",
+    "clsa-convert": "clsa.convert.cli",
     "clsa-detect": "clsa.detection.train_net",
     "clsa-classify": "clsa.classification.cli",
 }
@@ -21,7 +22,7 @@ class Stage:
     """A command, and what must be known to skip it, to resume it or to start it anew.
 
     Attributes:
-        kind: ``"data"``, ``"pretrain"``, ``"detect"`` or ``"classify"``.
+        kind: ``"data"``, ``"pretrain"``, ``"convert"``, ``"detect"`` or ``"classify"``.
         method: method or baseline whose row of the tables it fills; empty for the data.
         name: unique, ``method/kind/variant``: also the folder below the output folder.
         folder: where its stamp, its log and (but for a world elsewhere) its outputs lie.
@@ -30,8 +31,13 @@ class Stage:
         environment: what is added to the environment.
         config_files: YAML files whose content decides the outcome.
         inputs, outputs: files, or folders that count as the list of their files and sizes.
+        outside: what its command names and lies outside the output folder: a word for it -> path. Where it lies is
+            no part of the stamp; what it holds is, if it is among ``inputs``.
         needs: names of the stages that come before it.
-        resumable: whether an unfinished run goes on with ``--resume`` once ``folder/last_checkpoint`` exists.
+        checkpoints: pattern, below ``folder``, of what an unfinished run goes on from with ``--resume``; empty for a
+            stage that starts anew.
+        gpus: how many it uses.
+        repeats: how many runs of the same length it is, one after another.
         expected_seconds: 0 where it is not known.
     """
 
@@ -46,7 +52,10 @@ class Stage:
     needs: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     config_files: tuple[Path, ...] = ()
-    resumable: bool = False
+    outside: Mapping[str, Path] = field(default_factory=dict)
+    checkpoints: str = ""
+    gpus: int = 0
+    repeats: int = 1
     expected_seconds: float = 0
 
     def command(self, resume: bool = False) -> list[str]:
@@ -54,10 +63,10 @@ class Stage:
         code = f"import sys; sys.argv[0] = {self.script!r}; from {MODULES[self.script]} import main; sys.exit(main())"
         return [sys.executable, "-c", code, *self._words(resume)]
 
-    def shell_line(self) -> str:
+    def shell_line(self, resume: bool = False) -> str:
         """The same for people: ``NAME=value clsa-detect ...``."""
         settings = [f"{name}={shlex.quote(value)}" for name, value in self.environment.items()]
-        return " ".join([*settings, self.script, shlex.join(self._words(False))])
+        return " ".join([*settings, self.script, shlex.join(self._words(resume))])
 
     def _words(self, resume: bool) -> list[str]:
         # --resume goes before the KEY VALUE pairs, which take everything that follows them.

@@ -2,18 +2,20 @@
 
 A result stands for: the command line, the content of its config files with their ``_BASE_`` files merged in, the
 SHA-256 of its input files, and the version of this package. A folder of images counts as the list of its files with
-their sizes: hashing ImageNet takes longer than most stages. Paths below the output folder are kept relative to it, so
-that a run that was moved still stands. Not part of it: the number of threads, versions of other packages (each result
-records them), and edits of the source within one version. Delete the stage's folder to have it run again.
+their sizes: hashing ImageNet takes longer than most stages. Where things lie is not part of it, neither the output
+folder nor configs, checkpoints and data outside it: a run that was copied or moved still stands. Nor are the number of
+threads, versions of other packages (each result records them), and edits of the source within one version. Delete the
+stage's folder to have it run again.
 """
 
 import functools
 import hashlib
 import json
+import os
 import shutil
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fvcore.common.config import CfgNode
 
@@ -28,15 +30,11 @@ LOG = "stage.log"
 
 def facts(stage: Stage, output: Path) -> dict[str, Any]:
     """What the result of ``stage`` depends on. Its inputs must exist."""
-
-    def relative(word: str) -> str:
-        return word.replace(str(output), "OUTPUT")
-
     return {
         "version": metadata.version("clsa-transfer"),
-        "command": [stage.script, *map(relative, stage.arguments)],
+        "command": [stage.script, *(_without_place(word, stage, output) for word in stage.arguments)],
         "config": [plain(CfgNode.load_yaml_with_base(str(path))) for path in stage.config_files],
-        "inputs": {relative(str(path)): fingerprint(path) for path in stage.inputs},
+        "inputs": {_without_place(path, stage, output): fingerprint(path) for path in stage.inputs},
     }
 
 
@@ -54,6 +52,9 @@ def why_not_standing(stage: Stage, output: Path) -> str | None:
     stamp = read_stamp(stage.folder)
     if stamp is None:
         return "has not run"
+    absent = next((path for path in stage.inputs if not path.exists()), None)
+    if absent:
+        return f"its input {absent} is missing"
     differing = _difference(stamp, stage, output)
     if differing:
         return f"{differing} changed"
@@ -62,7 +63,7 @@ def why_not_standing(stage: Stage, output: Path) -> str | None:
     for path in stage.outputs:
         if not path.exists():
             return f"{path.name} is missing"
-        if fingerprint(path) != stamp["outputs"].get(_key(path, output)):
+        if fingerprint(path) != stamp["outputs"].get(_without_place(path, stage, output)):
             return f"{path.name} changed"
     return None
 
@@ -71,11 +72,11 @@ def can_resume(stage: Stage, output: Path) -> bool:
     """Whether an earlier, unfinished run of the very same stage left a checkpoint to go on from."""
     stamp = read_stamp(stage.folder)
     return (
-        stage.resumable
+        stage.checkpoints != ""
         and stamp is not None
         and stamp.get("state") != "done"
         and _difference(stamp, stage, output) is None
-        and (stage.folder / "last_checkpoint").is_file()
+        and any(stage.folder.glob(stage.checkpoints))
     )
 
 
@@ -106,13 +107,13 @@ def start(stage: Stage, output: Path) -> bool:
     return resume
 
 
-def stop(stage: Stage, output: Path, seconds: float, done: bool) -> None:
-    """Stamp the stage as done, or as stopped; ``seconds`` of this run are added to those of the runs before it."""
+def stop(stage: Stage, output: Path, seconds: float, state: Literal["done", "failed", "stopped"]) -> None:
+    """Stamp the stage: done, failed, or told to stop; ``seconds`` are added to those of the runs before this one."""
     stamp = read_stamp(stage.folder) or {"stage": stage.name, "facts": facts(stage, output)}
     stamp["seconds"] = round(stamp.get("seconds", 0.0) + seconds, 1)
-    stamp["state"] = "done" if done else "stopped"
-    if done:
-        stamp["outputs"] = {_key(path, output): fingerprint(path) for path in stage.outputs}
+    stamp["state"] = state
+    if state == "done":
+        stamp["outputs"] = {_without_place(path, stage, output): fingerprint(path) for path in stage.outputs}
     write_json(stage.folder / STAMP, stamp)
 
 
@@ -138,5 +139,11 @@ def _difference(stamp: dict[str, Any], stage: Stage, output: Path) -> str | None
     return next((name for name in now if now[name] != stamp["facts"].get(name)), None)
 
 
-def _key(path: Path, output: Path) -> str:
-    return str(path).replace(str(output), "OUTPUT")
+def _without_place(word: str | Path, stage: Stage, output: Path) -> str:
+    """``OUTPUT/moco_v2/pretrain`` for a path below the output folder; likewise configs and what lies outside."""
+    places = {str(path): f"CONFIG/{path.name}" for path in stage.config_files}
+    places |= {str(path): name for name, path in stage.outside.items()} | {str(output): "OUTPUT"}
+    for place in sorted(places, key=len, reverse=True):  # data can lie in the output folder, which is the shorter path
+        if str(word) == place or str(word).startswith(place + os.sep):
+            return places[place] + str(word)[len(place) :]
+    return str(word)

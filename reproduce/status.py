@@ -1,11 +1,11 @@
 """Where a run stands: each stage done, running, failed, stale or to do, read from the stamps without touching them."""
 
-import fcntl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import stamp
+from .locks import is_at_work
 from .progress import clock
 from .stage import Stage
 
@@ -24,8 +24,7 @@ class Standing:
 
 def standings(stages: Sequence[Stage], output: Path) -> list[Standing]:
     """One row a stage, in the order of ``stages``."""
-    at_work = is_locked(output)
-    return [_standing(stage, output, at_work) for stage in stages]
+    return [_standing(stage, output) for stage in stages]
 
 
 def status_text(rows: Sequence[Standing]) -> str:
@@ -44,39 +43,29 @@ def exit_code(rows: Sequence[Standing]) -> int:
     return 3 if states & {"running", "to do"} else 0
 
 
-def is_locked(output: Path) -> bool:
-    """Whether a run, or a stage that one started, is alive in ``output``: they hold its lock until they die."""
-    try:
-        with open(output / ".lock", "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
-
-
-def _standing(stage: Stage, output: Path, at_work: bool) -> Standing:
+def _standing(stage: Stage, output: Path) -> Standing:
     recorded = stamp.read_stamp(stage.folder)
     if recorded is None:
         return _without_stamp(stage)
-    if recorded.get("state") == "running" and at_work:
+    state, took = recorded.get("state"), clock(recorded.get("seconds", 0.0))
+    if state == "running" and is_at_work(stage, output):
         return Standing(stage.name, "running", _last_line(stage))
-    absent = [path for path in stage.inputs if not path.exists()]
-    if absent:
-        return Standing(stage.name, "stale", f"its input {absent[0]} is missing")
     why = stamp.why_not_standing(stage, output)
     if why is None:
-        return Standing(stage.name, "done", clock(recorded.get("seconds", 0.0)))
+        return Standing(stage.name, "done", took)
     if why != "unfinished":
         return Standing(stage.name, "stale", why)
-    return Standing(stage.name, "failed", f"see {stage.folder / stamp.LOG}: {_last_line(stage)}")
+    if state == "stopped":
+        goes_on = "goes on from its checkpoint" if stamp.can_resume(stage, output) else "starts anew"
+        return Standing(stage.name, "to do", f"stopped after {took}, {goes_on}")
+    what = "died without a word, " if state == "running" else ""
+    return Standing(stage.name, "failed", f"{what}see {stage.folder / stamp.LOG}: {_last_line(stage)}")
 
 
 def _without_stamp(stage: Stage) -> Standing:
-    """A stage that was given by hand or by a scheduler leaves its outputs and no stamp."""
+    """A stage whose command was given by hand leaves its outputs and no stamp."""
     if stage.kind != "data" and all(path.exists() for path in stage.outputs):
-        return Standing(stage.name, "done", "by hand or by a scheduler: nothing says from which inputs")
+        return Standing(stage.name, "done", "by hand: nothing says from which inputs")
     return Standing(stage.name, "to do", "")
 
 
