@@ -36,12 +36,12 @@ from torchvision.transforms import functional as TF
 from tqdm import tqdm
 
 from clsa.configs.loading import load_config
+from clsa.configs.processes import Process
 from clsa.pretrain.augment import DrawnView, apply, build_views
 from clsa.pretrain.batched_augment import encode
 from clsa.pretrain.config import get_cfg
 from clsa.pretrain.data import PIXEL_MEAN, PIXEL_STD, Normalise, ViewBatch, ViewDataset, batches
 from clsa.pretrain.decoding import DECODERS
-from clsa.pretrain.distributed import Process
 from clsa.pretrain.sources import ImageFiles
 from clsa.pretrain.strong_augment import POOLS
 

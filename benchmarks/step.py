@@ -28,9 +28,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clsa.configs.loading import load_config
+from clsa.configs.processes import Process
 from clsa.pretrain.config import get_cfg, strong_view_count, weak_query_sizes_and_scales
 from clsa.pretrain.data import Normalise, batches
-from clsa.pretrain.distributed import Process
 from clsa.pretrain.sources import open_source
 from clsa.pretrain.train import forward_and_backward
 from clsa.pretrain.training_state import TrainingState

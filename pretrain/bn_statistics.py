@@ -10,8 +10,9 @@ from fvcore.common.config import CfgNode
 from fvcore.nn.precise_bn import get_bn_modules, update_bn_stats
 from torch import Tensor, nn
 
+from clsa.configs.processes import Process
+
 from .data import ViewBatch, batches
-from .distributed import Process, mean_over_processes
 from .networks import Encoder
 from .sources import Source
 
@@ -34,9 +35,9 @@ def re_estimate(
     update_bn_stats(network, _weak_views(cfg, source, process, normalise, done), cfg.MODEL.BN_REESTIMATION_STEPS)
     for norm in get_bn_modules(network):
         own_mean, own_square = norm.running_mean, norm.running_var + norm.running_mean**2
-        norm.running_mean = mean_over_processes(own_mean, process)
+        norm.running_mean = process.mean(own_mean)
         if process.world_size > 1:
-            norm.running_var = mean_over_processes(own_square, process) - norm.running_mean**2
+            norm.running_var = process.mean(own_square) - norm.running_mean**2
 
 
 def _weak_views(

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clsa.configs.command import InputError, command
+from clsa.configs.launch import launch
 from clsa.configs.loading import load_config
 
 from .checkpointing import last_checkpoint
 from .config import get_cfg
-from .distributed import launch
 from .train import pretrain
 
 #: What --convert leaves in OUTPUT_DIR.
@@ -45,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--num-gpus",
         type=int,
+        default=1,
         metavar="N",
         help="GPUs of this machine, one process each; 0 computes on the CPU (default: 1; torchrun decides by itself)",
     )
@@ -63,8 +64,6 @@ def build_parser() -> argparse.ArgumentParser:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_intermixed_args(argv)
-    if args.num_gpus is not None and args.num_gpus < 0:
-        raise InputError(f"--num-gpus is {args.num_gpus}, it must be 0 (CPU) or more.")
     cfg = load_config(get_cfg(), args.config_file, args.overrides)
     launch(pretrain, args.num_gpus, cfg, args.resume)
     if int(os.environ.get("RANK", 0)) == 0:

@@ -23,11 +23,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from clsa.configs.command import InputError
+from clsa.configs.processes import Process
 
 from .augment import DrawnView, View, apply, build_views
 from .batched_augment import apply_batch, encode
 from .decoding import Decoded, decoder
-from .distributed import Process
 from .interruption import leave_signals_to_the_trainer
 from .seeding import Purpose, generator
 from .skipped_images import SkippedImages

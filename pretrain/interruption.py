@@ -7,17 +7,17 @@ was signalled.
 
 import contextlib
 import signal
-import threading
-from collections.abc import Callable, Iterator
 
 import torch
 from torch import distributed as dist
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+from clsa.configs.launch import LeaveTogether
+from clsa.configs.stop_signals import SIGNALS, handled
+
 RESUME_EXIT_CODE = 75
 
 
-class Interrupted(SystemExit):
+class Interrupted(LeaveTogether):
     """Training was asked to stop and has saved its state; the exit code is 75."""
 
     def __init__(self) -> None:
@@ -67,20 +67,6 @@ class StopRequest:
 
     def _note(self, *_) -> None:
         self.received = True
-
-
-@contextlib.contextmanager
-def handled(handler: Callable) -> Iterator[None]:
-    """Within the block :data:`SIGNALS` call ``handler(number, frame)``. In a thread that cannot have them: nothing."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, handler) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
 
 
 def leave_signals_to_the_trainer(_worker: int) -> None:

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from clsa.configs.command import InputError
+from clsa.configs.processes import Process
 
 from .bank import Bank
-from .distributed import Process, gather
 from .key_queue import KeyQueue
 from .losses import Temperatures, query_losses, top1_percent
 from .networks import Encoder
@@ -166,11 +166,11 @@ class MomentumContrast(nn.Module):
         shares = self.process.world_size * self.micro_batches
         if shares == 1:
             return self.key(view)
-        images = gather(view, self.process)  # B x 3 x S x S
+        images = self.process.concatenated(view)  # B x 3 x S x S
         order = generator(Purpose.SHUFFLE, self.seed, seed).permutation(len(images))  # B, the same everywhere
         mine = order.reshape(self.process.world_size, self.micro_batches, -1)[self.process.rank]  # shares x M
         embedded = [self.key(images[torch.from_numpy(share).to(images.device)]) for share in mine]  # each M x C
-        shuffled = gather(torch.cat(embedded), self.process)  # B x C
+        shuffled = self.process.concatenated(torch.cat(embedded))  # B x C
         place = torch.from_numpy(order.argsort()).to(shuffled.device)
         return shuffled[place]
 

@@ -4,7 +4,7 @@ import logging
 import os
 from pathlib import Path
 
-from .distributed import Process, gather_objects
+from clsa.configs.processes import Process
 
 
 class SkippedImages:
@@ -30,7 +30,7 @@ class SkippedImages:
 
     def count(self, log: logging.Logger) -> int:
         """Write down what is new; how many images are listed. Called by all processes; only the first one's counts."""
-        found = {name: why for new in gather_objects(self.new, self.process) for name, why in new.items()}
+        found = {name: why for new in self.process.gather(self.new) or [] for name, why in new.items()}
         self.new = {}
         found = {name: why for name, why in sorted(found.items()) if name not in self.listed}
         if self.process.is_main and found:

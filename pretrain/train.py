@@ -13,6 +13,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from clsa.configs.command import InputError
+from clsa.configs.processes import Process
 from clsa.configs.run_files import plain, start_log, write_config
 
 from .bn_statistics import re_estimate
@@ -20,7 +21,6 @@ from .check_config import check_config
 from .checkpointing import check_same_run, last_checkpoint, load_checkpoint, save_checkpoint, where_to_start
 from .config import weak_query_sizes_and_scales
 from .data import Normalise, batches
-from .distributed import Process
 from .interruption import StopRequest
 from .knn_monitor import KnnMonitor
 from .methods import MomentumContrast, Step, mean_step

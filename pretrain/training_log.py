@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from clsa.configs.command import InputError
+from clsa.configs.processes import Process
 from clsa.configs.run_files import atomic_write
 
-from .distributed import Process, mean_over_processes
 from .methods import Step
 
 #: The measured part of a line. loss_ddm is what LOSS.STRONG says; it and ddm_target_entropy are null where undefined.
@@ -57,7 +57,7 @@ class StepWindow:
         """
         if not self.values:
             return None
-        table = mean_over_processes(torch.stack(self.values).double(), self.process).cpu()
+        table = self.process.mean(torch.stack(self.values).double()).cpu()
         for iteration, row in zip(self.iterations, table.tolist(), strict=True):
             if not all(map(math.isfinite, row)):
                 parts = ", ".join(f"{name} {value:g}" for name, value in zip(self.names, row, strict=True))

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from fvcore.common.config import CfgNode
 
+from clsa.configs.processes import Process
 from clsa.configs.run_files import plain
 
-from .distributed import Process, gather_objects
 from .methods import MomentumContrast
 
 
@@ -42,7 +42,7 @@ class TrainingState:
             "queue": self.method.queue.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "rng": gather_objects(random_states(), self.process),
+            "rng": self.process.gather(random_states()),
             "iteration": iteration,
             "epoch": epoch,
             "epoch_step": epoch_step,

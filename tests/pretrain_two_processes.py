@@ -14,10 +14,10 @@ from unittest import mock
 
 import torch
 
+from clsa.configs.launch import launch
 from clsa.configs.loading import load_config
 from clsa.pretrain import networks
 from clsa.pretrain.config import get_cfg
-from clsa.pretrain.distributed import gather, launch, mean_over_processes
 from clsa.pretrain.key_queue import KeyQueue
 from clsa.pretrain.methods import MomentumContrast
 from clsa.pretrain.train import pretrain
@@ -65,14 +65,14 @@ def share(process, output):
     queue = KeyQueue(10, 3)
     for step in range(7):
         rows = torch.arange(6 * step, 6 * step + 6.0).chunk(2)[process.rank][:, None].repeat(1, 3)
-        queue.enqueue(gather(rows, process))
+        queue.enqueue(process.concatenated(rows))
     cfg = get_cfg()
     cfg.merge_from_list(["METHOD", "moco_v2", "MODEL.DEPTH", 18, "LOSS.QUEUE_LENGTH", 10])
     method = MomentumContrast(cfg, process).eval()  # running statistics: the embedding of an image is its own
     images = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(1)).chunk(2)[process.rank]
     (keys,) = method.embed_keys(images, images, iteration=1)
     step = method(images, [images], [], [keys])
-    mean = mean_over_processes(torch.tensor([1.0 + process.rank]), process)
+    mean = process.mean(torch.tensor([1.0 + process.rank]))
     torch.save(
         {
             "queue": queue.state_dict(),

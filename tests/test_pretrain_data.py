@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 
 from clsa.configs.command import InputError
+from clsa.configs.processes import Process
 from clsa.pretrain.augment import View
 from clsa.pretrain.cli import main
 from clsa.pretrain.config import get_cfg
 from clsa.pretrain.data import BatchOrder, Normalise, ViewBatch, ViewDataset, augments_on_device, batches
 from clsa.pretrain.decoding import DECODERS
-from clsa.pretrain.distributed import Process
 from clsa.pretrain.seeding import Purpose, generator
 from clsa.pretrain.skipped_images import SkippedImages
 from clsa.pretrain.sources import ImageFiles

@@ -13,10 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
+from clsa.configs.launch import start_processes
 from clsa.configs.loading import load_config
+from clsa.configs.processes import Process
 from clsa.pretrain.checkpointing import last_checkpoint, load_checkpoint
 from clsa.pretrain.config import get_cfg
-from clsa.pretrain.distributed import Process, start_processes
 from clsa.pretrain.key_queue import KeyQueue
 from clsa.pretrain.methods import MomentumContrast
 from clsa.pretrain.train import pretrain

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from clsa.configs.command import InputError
+from clsa.configs.processes import Process
 from clsa.pretrain.bank import Bank
 from clsa.pretrain.config import get_cfg
-from clsa.pretrain.distributed import Process
 from clsa.pretrain.losses import Temperatures, query_losses
 from clsa.pretrain.methods import MomentumContrast
 from clsa.pretrain.networks import build_backbone

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from clsa.pretrain.distributed import Process
+from clsa.configs.processes import Process
 from clsa.pretrain.methods import Step
 from clsa.pretrain.training_log import MetricsFiles, NonFiniteLoss, StepWindow, drop_lines_after
 
