@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from clsa.configs.command import InputError
-from clsa.reproduce import runner, stamp
+from clsa.reproduce import locks, stamp
 from clsa.reproduce.progress import Progress, clock
 from clsa.reproduce.runner import run_stages
 from clsa.reproduce.stage import Stage
@@ -162,7 +162,7 @@ if '--resume' not in sys.argv: sys.exit('killed')
 
 
 def test_an_unfinished_stage_goes_on_from_its_checkpoint_but_not_from_another_ones(tmp_path) -> None:
-    stage = script(tmp_path, "train", UNTIL_RESUMED, resumable=True)
+    stage = script(tmp_path, "train", UNTIL_RESUMED, checkpoints="last_checkpoint")
     with pytest.raises(InputError, match="killed"):
         run(tmp_path, stage)
     other = replace(stage, arguments=("SEED", "1"))
@@ -186,7 +186,9 @@ def test_files_of_somebody_else_are_not_removed(tmp_path) -> None:
 def test_only_a_part_needs_the_rest_to_stand(tmp_path) -> None:
     first = script(tmp_path, "first", WRITE)
     second = script(tmp_path, "second", WRITE, needs=["first"], inputs=[first.outputs[0]])
-    with pytest.raises(InputError, match=r"second needs first, which does not stand: has not run\. Add data to --only"):
+    with pytest.raises(
+        InputError, match=r"second needs first, which does not stand: has not run\. Run it first: --only data"
+    ):
         run_stages([second], [first, second], tmp_path, 1, 1)
     run(tmp_path, first)
     run_stages([second], [first, second], tmp_path, 1, 1)
@@ -274,7 +276,7 @@ def test_a_stage_that_outlived_a_killed_run_keeps_the_folder_locked(tmp_path, mo
     parent.wait(10)
     stage = script(tmp_path, "endless", WRITE)
     try:
-        monkeypatch.setattr(runner, "LOCK_PATIENCE_SECONDS", 0.2)
+        monkeypatch.setattr(locks, "PATIENCE_SECONDS", 0.2)
         with pytest.raises(InputError, match="another clsa-reproduce, or a stage that one started, is at work"):
             run(tmp_path, stage)
     finally:

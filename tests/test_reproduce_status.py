@@ -1,15 +1,13 @@
-"""``--status`` and ``--slurm``: each state from a stage that really is in it; arrays run as a scheduler would."""
+"""``--status``: each state from a stage that really is in it."""
 
 import json
-import os
-import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from clsa.reproduce import stamp
-from clsa.reproduce.runner import lock
-from clsa.reproduce.slurm import write_slurm
+from clsa.reproduce.locks import stage_lock
 from clsa.reproduce.stage import Stage
 from clsa.reproduce.status import Standing, exit_code, standings, status_text
 
@@ -36,17 +34,17 @@ def _stage(output: Path, kind: str) -> Stage:
     )
 
 
-def _finish(stage: Stage, output: Path, done: bool = True) -> None:
+def _finish(stage: Stage, output: Path, state: str = "done") -> None:
     stamp.start(stage, output)
     (stage.folder / "result.json").write_text("{}")
     (stage.folder / stamp.LOG).write_text("step 1\nValueError: no such class\n")
-    stamp.stop(stage, output, 65.0, done)
+    stamp.stop(stage, output, 65.0, state)
 
 
 def test_done_failed_to_do_and_stale(stages, tmp_path) -> None:
     pretrain, detect, classify = stages
     _finish(pretrain, tmp_path)
-    _finish(detect, tmp_path, done=False)
+    _finish(detect, tmp_path, "failed")
     rows = standings(stages, tmp_path)
     assert [row.state for row in rows] == ["done", "failed", "to do"]
     assert rows[1].note == f"see {detect.folder / 'stage.log'}: ValueError: no such class"
@@ -69,13 +67,24 @@ def test_another_package_version_makes_a_result_stale(stages, tmp_path) -> None:
     assert standings(stages[:1], tmp_path)[0].note == "version changed"
 
 
-def test_running_while_the_lock_is_held_and_failed_after_a_kill(stages, tmp_path) -> None:
-    stamp.start(stages[0], tmp_path)
-    with lock(tmp_path):
+def test_running_while_its_lock_is_held_and_failed_after_a_kill(stages, tmp_path) -> None:
+    with stage_lock(stages[0], tmp_path):
+        stamp.start(stages[0], tmp_path)
         rows = standings(stages[:1], tmp_path)
         assert rows[0].state == "running"
         assert exit_code(rows) == 3
-    assert standings(stages[:1], tmp_path)[0].state == "failed"
+    rows = standings(stages[:1], tmp_path)
+    assert rows[0].state == "failed"
+    assert rows[0].note.startswith("died without a word")
+
+
+def test_a_stage_that_was_told_to_stop_is_to_do(stages, tmp_path) -> None:
+    _finish(stages[0], tmp_path, "stopped")
+    assert standings(stages[:1], tmp_path) == [Standing("moco_v2/pretrain", "to do", "stopped after 1:05, starts anew")]
+    resumable = replace(stages[0], checkpoints="trial_*/last_checkpoint")
+    (stages[0].folder / "trial_1").mkdir()
+    (stages[0].folder / "trial_1" / "last_checkpoint").touch()
+    assert standings([resumable], tmp_path)[0].note == "stopped after 1:05, goes on from its checkpoint"
 
 
 def test_a_result_without_a_stamp_counts_and_says_so(stages, tmp_path) -> None:
@@ -83,39 +92,4 @@ def test_a_result_without_a_stamp_counts_and_says_so(stages, tmp_path) -> None:
     (stages[1].folder / "result.json").write_text("{}")
     rows = standings(stages[1:2], tmp_path)
     assert (rows[0].state, exit_code(rows)) == ("done", 0)
-    assert "scheduler" in rows[0].note
-
-
-def test_slurm_arrays_run_the_command_of_their_task(stages, tmp_path) -> None:
-    jobs, tools = tmp_path / "jobs", tmp_path / "tools"
-    written = write_slurm([*stages, _stage(tmp_path / "second", "detect")], jobs, num_gpus=8)
-    assert [path.name for path in written] == ["pretrain.sh", "detect.sh", "classify.sh", "submit.sh"]
-    for path in written:
-        subprocess.run(["bash", "-n", path], check=True)
-    detect = (jobs / "detect.sh").read_text()
-    assert "#SBATCH --array=0-1\n#SBATCH --time=3:00:00\n" in detect
-    assert "--gres=gpu:8" in detect
-    assert "--gres=gpu:1" in (jobs / "classify.sh").read_text()
-
-    tools.mkdir()
-    for name, says in (("clsa-detect", 'printf "%s|" "$@"'), ("sbatch", 'echo "$@" >> submitted; wc -l < submitted')):
-        (tools / name).write_text(f"#!/bin/bash\n{says}\n")
-        (tools / name).chmod(0o755)
-    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
-
-    def task(k: int) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            ["bash", jobs / "detect.sh"],
-            env={**environment, "SLURM_ARRAY_TASK_ID": str(k)},
-            capture_output=True,
-            text=True,
-        )
-
-    assert task(1).stdout == "--to|a b detect|"
-    assert (task(2).returncode, task(2).stderr) == (2, "there is no task 2, give 0 to 1\n")
-    subprocess.run(["bash", jobs / "submit.sh"], env=environment, check=True, capture_output=True)
-    assert (jobs / "submitted").read_text().splitlines() == [
-        "--parsable pretrain.sh",
-        "--parsable --dependency=afterok:1 detect.sh",
-        "--parsable --dependency=afterok:1 classify.sh",
-    ]
+    assert "by hand" in rows[0].note
