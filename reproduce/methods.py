@@ -32,13 +32,16 @@ LOOKS = {
     "clsa_multi": Look("CLSA-Multi", "pretrained", "#009E73", "#3ddbae", "D", (0, (5, 1))),
 }
 
-#: Methods that the paper's claims name, beside those above.
+#: Methods that the paper's claims and paper.yaml name, beside those above.
 LABELS = {
     "supervised": "Supervised",
     "swav": "SwAV",
     "clsa_single_contrastive": "CLSA-Single with the contrastive loss",
     "moco_v2_strong_query": "MoCo v2, strong query",
     "moco_v2_strong_query_and_key": "MoCo v2, strong query and key",
+    "moco_v2_800ep": "MoCo v2, 800 epochs",
+    "clsa_single_800ep": "CLSA-Single, 800 epochs",
+    "clsa_multi_800ep": "CLSA-Multi, 800 epochs",
 }
 
 #: For methods of the user's own, in the order in which they come.
