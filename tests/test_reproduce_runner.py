@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +17,9 @@ import pytest
 from clsa.configs.command import InputError
 from clsa.reproduce import locks, stamp
 from clsa.reproduce.progress import Progress, clock
-from clsa.reproduce.runner import run_stages
+from clsa.reproduce.runner import ToBeContinued, run_stages
 from clsa.reproduce.stage import Stage
+from clsa.reproduce.status import standings
 
 
 @dataclass(frozen=True)
@@ -113,17 +115,41 @@ def test_a_stage_that_does_not_stand_runs_again_in_an_empty_folder(standing, tmp
     assert not (standing.folder / "left over").exists()
 
 
-def test_other_arguments_and_another_version_are_changes_and_a_moved_run_is_none(tmp_path, monkeypatch) -> None:
-    here, there = tmp_path / "here", tmp_path / "there"
-    stage = script(here, "stage", WRITE, arguments=("--to", str(here / "stage")))
-    run(here, stage)
-    other = replace(stage, arguments=("--to", str(here / "elsewhere")))
-    assert stamp.why_not_standing(other, here) == "command changed"
-    here.rename(there)
-    moved = script(there, "stage", WRITE, arguments=("--to", str(there / "stage")))
-    assert stamp.why_not_standing(moved, there) is None
+def test_other_arguments_and_another_version_are_changes(tmp_path, monkeypatch) -> None:
+    stage = script(tmp_path, "stage", WRITE, arguments=("--to", str(tmp_path / "stage")))
+    run(tmp_path, stage)
+    other = replace(stage, arguments=("--to", str(tmp_path / "elsewhere")))
+    assert stamp.why_not_standing(other, tmp_path) == "command changed"
+    sibling = replace(stage, arguments=("--to", f"{tmp_path}2/stage"))  # begins like the folder, and lies outside
+    assert stamp.why_not_standing(sibling, tmp_path) == "command changed"
     monkeypatch.setattr(stamp.metadata, "version", lambda name: "99")
-    assert stamp.why_not_standing(moved, there) == "version changed"
+    assert stamp.why_not_standing(stage, tmp_path) == "version changed"
+
+
+def test_where_a_run_its_configs_its_data_and_its_checkpoints_lie_is_no_change(tmp_path) -> None:
+    def laid_out(root: Path) -> tuple[Script, Path]:
+        out, config, data, given = root / "out", root / "configs" / "a.yaml", root / "data", root / "mine.pth"
+        arguments = ("--config-file", str(config), "--data", str(data / "VOC2007"), str(given), str(out / "stage"))
+        outside = {"DATA": data, "CHECKPOINT": given}
+        more = {"arguments": arguments, "config_files": (config,), "outside": outside, "inputs": [given]}
+        return script(out, "stage", WRITE, **more), out
+
+    here, there = tmp_path / "here", tmp_path / "there"
+    (here / "configs").mkdir(parents=True)
+    (here / "configs" / "a.yaml").write_text("A: 1\n")
+    (here / "mine.pth").write_text("weights")
+    stage, out = laid_out(here)
+    run(out, stage)
+    shutil.copytree(here, there)
+    moved, out = laid_out(there)
+    assert stamp.why_not_standing(moved, out) is None
+    (there / "mine.pth").write_text("others")
+    assert stamp.why_not_standing(moved, out) == "inputs changed"
+    (there / "configs" / "a.yaml").rename(there / "configs" / "b.yaml")
+    renamed = replace(moved, config_files=(there / "configs" / "b.yaml",))  # a config's name is the protocol's
+    assert stamp.why_not_standing(renamed, out) == "command changed"
+    (there / "mine.pth").unlink()
+    assert stamp.why_not_standing(renamed, out) == f"its input {there / 'mine.pth'} is missing"
 
 
 def test_a_folder_of_images_counts_as_the_list_of_its_files_and_sizes(tmp_path) -> None:
@@ -303,3 +329,41 @@ def test_the_live_line_is_redrawn_on_a_terminal_and_rare_elsewhere(monkeypatch) 
 
 def test_clock() -> None:
     assert [clock(s) for s in (0.4, 7, 754, 3723)] == ["0:00", "0:07", "12:34", "1:02:03"]
+
+
+def test_stages_run_alone_beside_each_other_leave_the_stamps_of_a_run(tmp_path) -> None:
+    first = script(tmp_path, "first", WRITE)
+    second = script(tmp_path, "second", WRITE, needs=["first"], inputs=[first.outputs[0]])
+    third = script(tmp_path, "third", WRITE)
+    plan = [first, second, third]
+    with pytest.raises(InputError, match="second needs first, which does not stand: has not run"):
+        run_stages([second], plan, tmp_path, 1, 1, beside_others=True)
+    with locks.folder_lock(tmp_path, shared=True):  # another task of an array is at work
+        for one in plan:
+            run_stages([one], plan, tmp_path, 1, 1, beside_others=True)
+    assert [row.state for row in standings(plan, tmp_path)] == ["done"] * 3
+    before = first.outputs[0].stat().st_mtime_ns
+    run(tmp_path, *plan)
+    assert first.outputs[0].stat().st_mtime_ns == before
+
+
+def test_one_stage_is_not_run_twice_at_a_time_nor_beside_a_whole_run(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(locks, "PATIENCE_SECONDS", 0.2)
+    only = script(tmp_path, "only", WRITE)
+    with (
+        locks.stage_lock(only, tmp_path),
+        pytest.raises(InputError, match="only is at work already, in another process"),
+    ):
+        run_stages([only], [only], tmp_path, 1, 1, beside_others=True)
+    with locks.folder_lock(tmp_path), pytest.raises(InputError, match="another clsa-reproduce"):
+        run_stages([only], [only], tmp_path, 1, 1, beside_others=True)
+
+
+def test_a_stage_that_leaves_with_75_is_to_be_continued(tmp_path) -> None:
+    code = "(folder / 'last_checkpoint').touch(); sys.exit(0 if '--resume' in sys.argv else 75)"
+    saved = replace(script(tmp_path, "saved", code), checkpoints="last_checkpoint", outputs=())
+    with pytest.raises(ToBeContinued, match="saved was told to end and saved its state"):
+        run(tmp_path, saved)
+    assert standings([saved], tmp_path)[0].state == "to do"
+    run(tmp_path, saved)
+    assert standings([saved], tmp_path)[0].state == "done"
