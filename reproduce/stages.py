@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fvcore.common.config import CfgNode
 
+from clsa.configs.command import InputError
 from clsa.configs.loading import find_config
 
 from .backbones import FILES, Backbone, Target
@@ -64,7 +65,7 @@ def detect_stage(cfg: CfgNode, output: Path, backbone: Backbone, config_name: st
     config = find_config(config_name).absolute()
     folder = output / backbone.name / "detect" / config.stem
     weights = backbone.weights(output, "detectron2")
-    trials = first_fit(cfg.DETECT.TRIALS, config.stem, "DETECT.TRIALS") or 0
+    trials = _trials(cfg, config.stem)
     arguments = ["--engine", cfg.DETECT.ENGINE, "--config-file", str(config), "--num-gpus", str(cfg.NUM_GPUS)]
     arguments += ["--trials", str(trials)] if trials else []
     arguments += ["MODEL.WEIGHTS", str(weights), "OUTPUT_DIR", str(folder)]
@@ -87,6 +88,14 @@ def detect_stage(cfg: CfgNode, output: Path, backbone: Backbone, config_name: st
         gpus=cfg.NUM_GPUS,
         repeats=max(1, trials),
     )
+
+
+def _trials(cfg: CfgNode, detector: str) -> int:
+    """0: one run, with SEED."""
+    trials = first_fit(cfg.DETECT.TRIALS, detector, "DETECT.TRIALS")
+    if trials is not None and (not isinstance(trials, int) or trials < 1):
+        raise InputError(f"DETECT.TRIALS has {trials!r} for {detector}, it must be a whole number, at least 1")
+    return trials or 0
 
 
 def probe_stage(cfg: CfgNode, output: Path, backbone: Backbone, probe: Probe, reestimate: bool = False) -> Stage:

@@ -141,6 +141,7 @@ def test_resume_goes_before_the_keys(config) -> None:
         (("CLASSIFY.PROBES", "['svm']"), r"CLASSIFY\.PROBES has 'svm', each entry must be \[command, config, options"),
         (("CLASSIFY.PROBES", "[]"), r"CLASSIFY\.BASELINES go through the SVM, and CLASSIFY\.PROBES has none"),
         (("EXPECTED", "[['*', '3 days']]"), r"EXPECTED has the time '3 days', it must be like \"53 h\""),
+        (("DETECT.TRIALS", "[['co*', 0]]"), r"DETECT\.TRIALS has 0 for coco, it must be a whole number, at least 1"),
         (("EXPECTED", "['45 s']"), r"EXPECTED has '45 s', each entry must be \[pattern, value\]"),
         (("DATA.KIND", "real"), r"DATA\.ROOT is empty: give DATA\.ROOT, or export DETECTRON2_DATASETS"),
         (("DATA.KIND", "some"), r"DATA\.KIND is 'some', it must be one of mini, real"),
