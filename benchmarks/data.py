@@ -38,9 +38,8 @@ from tqdm import tqdm
 from clsa.configs.loading import load_config
 from clsa.configs.processes import Process
 from clsa.pretrain.augment import DrawnView, apply, build_views
-from clsa.pretrain.batched_augment import encode
 from clsa.pretrain.config import get_cfg
-from clsa.pretrain.data import PIXEL_MEAN, PIXEL_STD, Normalise, ViewBatch, ViewDataset, batches
+from clsa.pretrain.data import PIXEL_MEAN, PIXEL_STD, Normalise, ViewDataset, batches
 from clsa.pretrain.decoding import DECODERS
 from clsa.pretrain.sources import ImageFiles
 from clsa.pretrain.strong_augment import POOLS
@@ -145,9 +144,10 @@ def largest_difference(paths: list[str], cfg: CfgNode) -> float:
     dataset = ViewDataset(ImageFiles(paths), views, cfg.SEED, DECODERS["pil"], operate=False)
     for index, path in enumerate(paths):
         image = Image.open(path).convert("RGB")
-        for view, (pixels, drawn) in zip(views, dataset[0, index].views, strict=True):
-            ours = normalise(ViewBatch(torch.from_numpy(pixels)[None], *encode([drawn])))[0]
-            largest = max(largest, (ours - literal_of_drawn(image, drawn, view.size)).abs().max().item())
+        ours = [normalise(view)[0] for view in dataset.views_of(dataset[[(0, index)]])]
+        for number, drawn in enumerate(dataset.draw(image.size, 0, index)):
+            literal = literal_of_drawn(image, drawn, views[number].size)
+            largest = max(largest, (ours[number] - literal).abs().max().item())
     return largest
 
 

@@ -14,10 +14,12 @@ from PIL import Image, ImageFilter, ImageOps
 from torchvision.transforms import functional as TF
 
 from .config import strong_view_count, weak_query_sizes_and_scales
-from .strong_augment import IDENTITY, OPERATIONS, Operation, draw_operations
+from .seeding import uniform
+from .strong_augment import IDENTITY, NOTHING, OPERATIONS, Operation, draw_operations
 
 #: Range of the crop's width over its height, torchvision's default.
 ASPECT = (3 / 4, 4 / 3)
+_LOG_ASPECT = math.log(ASPECT[0]), math.log(ASPECT[1])
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels
 
@@ -103,8 +105,8 @@ def crop_box(image_size: tuple[int, int], rng: np.random.Generator, scale: tuple
     """
     image_width, image_height = image_size
     for _ in range(10):
-        area = image_width * image_height * rng.uniform(*scale)
-        aspect = math.exp(rng.uniform(math.log(ASPECT[0]), math.log(ASPECT[1])))
+        area = image_width * image_height * uniform(rng, *scale)
+        aspect = math.exp(uniform(rng, *_LOG_ASPECT))
         width, height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < width <= image_width and 0 < height <= image_height:
             left = int(rng.integers(image_width - width + 1))
@@ -118,22 +120,22 @@ def crop_box(image_size: tuple[int, int], rng: np.random.Generator, scale: tuple
 
 def draw_weak_operations(rng: np.random.Generator, weak: CfgNode) -> list[tuple[Operation, float]]:
     """Jitter in random order (four operations), gray, blur, flip, with MoCo v2's laws; seven in all."""
-    nothing = (IDENTITY, 0.0)
-    drawn = draw_jitter(rng, weak.JITTER) if rng.random() < weak.JITTER_PROB else [nothing] * 4
-    drawn.append((GRAY, 0.0) if rng.random() < weak.GRAY_PROB else nothing)
-    drawn.append((BLUR, rng.uniform(*weak.BLUR_SIGMA)) if rng.random() < weak.BLUR_PROB else nothing)
-    drawn.append((FLIP, 0.0) if rng.random() < weak.FLIP_PROB else nothing)
+    drawn = draw_jitter(rng, weak.JITTER) if rng.random() < weak.JITTER_PROB else [NOTHING] * 4
+    drawn.append((GRAY, 0.0) if rng.random() < weak.GRAY_PROB else NOTHING)
+    drawn.append((BLUR, uniform(rng, *weak.BLUR_SIGMA)) if rng.random() < weak.BLUR_PROB else NOTHING)
+    drawn.append((FLIP, 0.0) if rng.random() < weak.FLIP_PROB else NOTHING)
     return drawn
 
 
 def draw_jitter(rng: np.random.Generator, strength: tuple[float, float, float, float]) -> list[tuple[Operation, float]]:
     """Brightness, contrast, saturation by factors in [1 - s, 1 + s] and hue by [-s, s] of a turn, in random order."""
     *of_factors, of_hue = strength
-    factors = [rng.uniform(max(0.0, 1 - s), 1 + s) for s in of_factors]
+    factors = [uniform(rng, max(0.0, 1 - s), 1 + s) for s in of_factors]
     adjustments = list(
-        zip((BRIGHTNESS, CONTRAST, SATURATION, HUE), [*factors, rng.uniform(-of_hue, of_hue)], strict=True)
+        zip((BRIGHTNESS, CONTRAST, SATURATION, HUE), [*factors, uniform(rng, -of_hue, of_hue)], strict=True)
     )
-    return [adjustments[place] for place in rng.permutation(len(adjustments))]
+    rng.shuffle(adjustments)
+    return adjustments
 
 
 def apply(image: Image.Image, operations: tuple[tuple[Operation, float], ...]) -> Image.Image:

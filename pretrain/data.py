@@ -20,7 +20,7 @@ import torch
 from fvcore.common.config import CfgNode
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from clsa.configs.command import InputError
 from clsa.configs.processes import Process
@@ -53,15 +53,23 @@ class ViewBatch(NamedTuple):
     magnitudes: Tensor
 
 
-class Sample(NamedTuple):
-    """The views of one image, as pixels and what they were drawn to be; (name, reason) of those skipped for it."""
+class LoadedBatch(NamedTuple):
+    """A batch on its way from a worker: what costs least to send.
 
-    views: list[tuple[np.ndarray, DrawnView]]
+    Attributes:
+        pixels: the views' crops, uint8 N x S x S x 3, one view after the other in a single tensor, because each tensor
+            takes shared memory of its own and a conversation of the two processes.
+        operations: codes and magnitudes of each view, as in :class:`ViewBatch`; as arrays, which go through a pipe.
+        skipped: (name, reason) of the images passed over.
+    """
+
+    pixels: Tensor
+    operations: list[tuple[np.ndarray, np.ndarray]]
     skipped: list[tuple[str, str]]
 
 
 class ViewDataset(Dataset):
-    """The views of an image: item (epoch, index) is a :class:`Sample`.
+    """Batches of views: item [(epoch, index), ...] is the :class:`LoadedBatch` of these images.
 
     An image that cannot be read is returned as its :class:`InputError`, because an exception that leaves a loader's
     worker loses its one-sentence message to a traceback; :func:`batches` raises it in the training process. With
@@ -84,36 +92,76 @@ class ViewDataset(Dataset):
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, epoch_and_index: tuple[int, int]) -> Sample | InputError:
-        epoch, index = epoch_and_index
-        skipped = []
+    def __getitem__(self, places: list[tuple[int, int]]) -> LoadedBatch | InputError:
+        pixels = _room_to_send(len(places) * self._bytes_of_image)
+        crops = [part.numpy() for part in self._cut(pixels)]
+        drawn, skipped = [], []
+        try:
+            for row, (epoch, index) in enumerate(places):
+                image = self._decode(index, skipped)
+                drawn.append(self.draw(image.size, epoch, index))
+                for number, view in enumerate(self.views):
+                    crops[number][row] = self._pixels(image, view, drawn[-1][number])
+        except InputError as error:
+            return error
+        return LoadedBatch(pixels, [self._remaining(list(of_view)) for of_view in zip(*drawn, strict=True)], skipped)
+
+    def draw(self, image_size: tuple[int, int], epoch: int, index: int) -> list[DrawnView]:
+        """What the views of image ``index``, of this width and height, are to be in this epoch."""
+        return [
+            view.draw(image_size, generator(Purpose.VIEW, self.seed, epoch, index, number))
+            for number, view in enumerate(self.views)
+        ]
+
+    def views_of(self, batch: LoadedBatch) -> list[ViewBatch]:
+        """The views, whose pixels are parts of the batch's."""
+        return [
+            ViewBatch(crops, torch.from_numpy(codes), torch.from_numpy(magnitudes))
+            for crops, (codes, magnitudes) in zip(self._cut(batch.pixels), batch.operations, strict=True)
+        ]
+
+    def _cut(self, pixels: Tensor) -> list[Tensor]:
+        """The views' parts of a batch's pixels, each N x S x S x 3."""
+        count = len(pixels) // self._bytes_of_image
+        parts = pixels.split([count * view.size**2 * 3 for view in self.views])
+        return [part.view(count, view.size, view.size, 3) for part, view in zip(parts, self.views, strict=True)]
+
+    @property
+    def _bytes_of_image(self) -> int:
+        return sum(view.size**2 * 3 for view in self.views)
+
+    def _decode(self, index: int, skipped: list[tuple[str, str]]) -> Decoded:
+        """Image ``index``, or the one that takes its place; ``skipped`` gets those passed over."""
+        before = len(skipped)
         for place in range(index, index + min(SKIPS_IN_A_ROW, len(self.source))):
             place %= len(self.source)
             name = self.source.name(place)
             try:
-                image = self.decode(self.source.read(place), name)
+                return self.decode(self.source.read(place), name)
             except InputError as error:
                 if not self.skip_bad:
-                    return error
+                    raise
                 skipped.append((name, str(error)))
-            else:
-                return Sample([self._view(image, epoch, index, number) for number in range(len(self.views))], skipped)
-        return InputError(
-            f"{len(skipped)} images in a row cannot be read, too many to skip. The first: {skipped[0][1]}"
+        in_a_row = skipped[before:]
+        raise InputError(
+            f"{len(in_a_row)} images in a row cannot be read, too many to skip. The first: {in_a_row[0][1]}"
         )
 
-    def _view(self, image: Decoded, epoch: int, index: int, number: int) -> tuple[np.ndarray, DrawnView]:
-        view = self.views[number]
-        drawn = view.draw(image.size, generator(Purpose.VIEW, self.seed, epoch, index, number))
-        pixels = image.crop(drawn.box, view.size)
+    def _pixels(self, image: Decoded, view: View, drawn: DrawnView) -> np.ndarray:
+        crop = image.crop(drawn.box, view.size)
+        return np.asarray(apply(Image.fromarray(crop), drawn.operations)) if self.operate else crop
+
+    def _remaining(self, drawn: list[DrawnView]) -> tuple[np.ndarray, np.ndarray]:
+        """Codes and magnitudes of what is still to be done on the N crops of a view."""
         if self.operate:
-            pixels = np.array(apply(Image.fromarray(pixels), drawn.operations))
-        return pixels, drawn
+            return np.empty((len(drawn), 0), np.uint8), np.empty((len(drawn), 0))
+        codes, magnitudes = encode(drawn)
+        return codes.numpy(), magnitudes.numpy()
 
 
 @dataclass(frozen=True)
 class BatchOrder:
-    """For steps ``start + 1`` to ``stop``, the (epoch, index) pairs of one process: a ``batch_sampler``.
+    """For steps ``start + 1`` to ``stop``, the (epoch, index) pairs of one process, a list for each step.
 
     Each epoch is a new permutation of the images; those that do not fill a batch are dropped. Process r takes the r-th
     part of each batch, so that the keys gathered in rank order are in the order of a single process.
@@ -156,9 +204,10 @@ def batches(
     dataset = ViewDataset(source, build_views(cfg), cfg.SEED, decoder(cfg.DATA.DECODER), operate, cfg.DATA.SKIP_BAD)
     loader = DataLoader(
         dataset,
-        batch_sampler=BatchOrder(len(source), cfg.SOLVER.BATCH_SIZE, cfg.SEED, start, stop, process),
+        batch_size=None,  # an item is a batch already
+        sampler=BatchOrder(len(source), cfg.SOLVER.BATCH_SIZE, cfg.SEED, start, stop, process),
         num_workers=cfg.DATA.WORKERS,
-        collate_fn=_leave_to_device if not operate else _finished,
+        collate_fn=_as_it_is,
         pin_memory=process.device.type == "cuda",
         worker_init_fn=leave_signals_to_the_trainer,
         # The loader draws a number when it starts. From its own generator: a resumed run starts it once more.
@@ -167,10 +216,24 @@ def batches(
     for batch in loader:
         if isinstance(batch, InputError):
             raise batch
-        views, passed_over = batch
         if skipped:
-            skipped.note(passed_over)
-        yield views
+            skipped.note(batch.skipped)
+        yield dataset.views_of(batch)
+
+
+def _room_to_send(count: int) -> Tensor:
+    """uint8 of any content; in a loader's worker, memory that it shares with the training process.
+
+    Ordinary memory would be copied there when the batch is sent, a tenth of a worker's time. There is no public name
+    for this; PyTorch's own ``default_collate`` does so, too.
+    """
+    if get_worker_info() is None:
+        return torch.empty(count, dtype=torch.uint8)
+    return torch.empty(0, dtype=torch.uint8).set_(torch.UntypedStorage._new_shared(count))
+
+
+def _as_it_is(batch: LoadedBatch | InputError) -> LoadedBatch | InputError:
+    return batch
 
 
 def augments_on_device(cfg: CfgNode, device: torch.device) -> bool:
@@ -196,24 +259,3 @@ class Normalise:
             pixels = apply_batch(pixels, view.codes, view.magnitudes)
         images = ((pixels - self.mean) / self.std).permute(0, 3, 1, 2)  # N x 3 x S x S, strides of NHWC
         return images if self.channels_last else images.contiguous()
-
-
-def _leave_to_device(samples: list[Sample | InputError]) -> tuple[list[ViewBatch], list] | InputError:
-    return _collate(samples, encode)
-
-
-def _finished(samples: list[Sample | InputError]) -> tuple[list[ViewBatch], list] | InputError:
-    return _collate(samples, lambda drawn: (torch.empty(len(drawn), 0, dtype=torch.uint8), torch.empty(len(drawn), 0)))
-
-
-def _collate(
-    samples: list[Sample | InputError], remaining: Callable[[list[DrawnView]], tuple[Tensor, Tensor]]
-) -> tuple[list[ViewBatch], list[tuple[str, str]]] | InputError:
-    for sample in samples:
-        if isinstance(sample, InputError):
-            return sample
-    views = []
-    for view in zip(*(sample.views for sample in samples), strict=True):
-        pixels, drawn = zip(*view, strict=True)
-        views.append(ViewBatch(torch.from_numpy(np.stack(pixels)), *remaining(list(drawn))))
-    return views, [skip for sample in samples for skip in sample.skipped]

@@ -36,7 +36,7 @@ class PillowImage:
 
     def crop(self, box: Box, side: int) -> np.ndarray:
         # Cut, then resampled, as torchvision does; resize(box=...) would mix in pixels from around the box.
-        return np.array(self.image.crop(box).resize((side, side), Image.Resampling.BILINEAR))
+        return np.asarray(self.image.crop(box).resize((side, side), Image.Resampling.BILINEAR))
 
 
 class ArrayImage:

@@ -18,4 +18,12 @@ class Purpose(enum.IntEnum):
 
 def generator(purpose: Purpose, *numbers: int) -> np.random.Generator:
     """A fresh generator for ``purpose`` at ``numbers`` (all >= 0), for instance ``VIEW, seed, epoch, index, view``."""
-    return np.random.default_rng((int(purpose), *numbers))
+    words = (int(purpose), *numbers)
+    if max(words) < 2**32:  # then an array is the same seed, and NumPy need not take it apart number by number
+        words = np.array(words, dtype=np.uint32)
+    return np.random.default_rng(words)
+
+
+def uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """What ``rng.uniform(low, high)`` gives, to the bit, for a third of its time."""
+    return low + (high - low) * rng.random()

@@ -12,6 +12,8 @@ import numpy as np
 from fvcore.common.config import CfgNode
 from PIL import Image, ImageEnhance, ImageOps
 
+from .seeding import uniform
+
 
 def shear_x(image: Image.Image, slope: float) -> Image.Image:
     return _affine(image, (1, slope, 0, 0, 1, 0))
@@ -94,7 +96,7 @@ class Operation:
         (from 256 down for Solarize), with a random sign where it is symmetric.
         """
         if law == "uniform":
-            return int(rng.integers(self.low, self.high + 1)) if self.integer else rng.uniform(self.low, self.high)
+            return int(rng.integers(self.low, self.high + 1)) if self.integer else uniform(rng, self.low, self.high)
         share = int(rng.integers(1, 10)) / 10
         if self.signed:
             return share * self.high * rng.choice((-1, 1))
@@ -120,6 +122,7 @@ OPERATIONS = (
     Operation("Sharpness", sharpness, 0.05, 0.95),
 )
 IDENTITY = Operation("Identity", identity)
+NOTHING = (IDENTITY, 0.0)
 #: STRONG.POOL: what is drawn from.
 POOLS = {
     "invert": OPERATIONS,
@@ -133,11 +136,11 @@ def draw_operations(rng: np.random.Generator, strong: CfgNode) -> list[tuple[Ope
     One of the 14 is drawn uniformly, and is applied with ``strong.PROB``. One that is not applied leaves Identity in
     its place, so that the rounds of a batch's views stay side by side.
     """
-    pool, drawn = POOLS[strong.POOL], []
+    pool, probability, law, drawn = POOLS[strong.POOL], strong.PROB, strong.MAGNITUDES, []
     for _ in range(strong.ROUNDS):
         operation = pool[rng.integers(len(pool))]
-        applied = rng.random() < strong.PROB
-        drawn.append((operation, operation.draw(rng, strong.MAGNITUDES)) if applied else (IDENTITY, 0.0))
+        applied = rng.random() < probability
+        drawn.append((operation, operation.draw(rng, law)) if applied else NOTHING)
     return drawn
 
 

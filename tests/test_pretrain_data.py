@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from clsa.configs.command import InputError
 from clsa.configs.processes import Process
@@ -45,6 +46,10 @@ def source_of(folder):
     return ImageFiles([str(path) for path in sorted(folder.glob("*/*.JPEG"))])
 
 
+def _is_shared(batch):
+    return batch.pixels.is_shared()
+
+
 def same(one, other):
     """Batches, pixel by pixel."""
     return all(
@@ -72,6 +77,22 @@ def test_views_depend_neither_on_workers_nor_on_the_start(folder):
     assert whole[0][0].pixels.dtype == torch.uint8
     assert same(whole, with_workers)
     assert same(whole[3:], from_step_3)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_travels_in_one_block_of_memory(folder, workers):
+    views = next(batches(small_config(workers=workers), source_of(folder), ALONE, 0, 1))
+    assert len({view.pixels.untyped_storage().data_ptr() for view in views}) == 1
+    assert views[0].pixels.untyped_storage().nbytes() == 4 * 3 * (16 * 16 + 16 * 16 + 12 * 12)
+    assert all(view.pixels.is_contiguous() for view in views)
+
+
+def test_a_worker_writes_into_memory_that_it_shares(folder):
+    """Then nothing is copied to send it."""
+    dataset = ViewDataset(source_of(folder), [View(16, (0.2, 1.0))], 0, DECODERS["pil"])
+    for workers in (0, 1):
+        loader = DataLoader(dataset, None, sampler=[[(0, 2), (0, 3)]], num_workers=workers, collate_fn=_is_shared)
+        assert list(loader) == [bool(workers)]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -167,11 +188,12 @@ def test_the_image_after_a_bad_one_takes_its_place(folder):
     source = source_of(folder)
     views = [View(16, (0.2, 1.0))]
     (folder / "n02" / "4.JPEG").write_bytes(b"no image")  # the last: the first follows
-    sample = ViewDataset(source, views, 0, DECODERS["pil"], skip_bad=True)[0, 9]
+    dataset = ViewDataset(source, views, 0, DECODERS["pil"], skip_bad=True)
+    batch = dataset[[(0, 9), (0, 2)]]
     drawn = views[0].draw((30, 20), generator(Purpose.VIEW, 0, 0, 9, 0))
     expected = DECODERS["pil"](source.read(0), "").crop(drawn.box, 16)
-    np.testing.assert_array_equal(sample.views[0][0], expected)
-    assert [name for name, _ in sample.skipped] == [source.name(9)]
+    np.testing.assert_array_equal(dataset.views_of(batch)[0].pixels[0], expected)
+    assert [name for name, _ in batch.skipped] == [source.name(9)]
 
 
 def test_a_source_without_a_readable_image_is_an_error_all_the_same(tmp_path):
