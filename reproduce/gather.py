@@ -93,6 +93,16 @@ class Gathered:
     left_out: list[str] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
 
+    def results(self, sources: Sequence[str]) -> list[Measured]:
+        """Those of a table's row, by their result files."""
+        by_source = {str(m.folder / "result.json"): m for m in self.measured}
+        return [by_source[source] for source in sources]
+
+    def leave_out(self, sentence: str) -> None:
+        """Say once that something was left out, and why."""
+        if sentence not in self.left_out:
+            self.left_out.append(sentence)
+
 
 @dataclass(frozen=True)
 class RunFolder:

@@ -21,9 +21,9 @@ from .gather import Gathered, gather
 from .ledger import FOLDER as LEDGER
 from .ledger import read_ledger
 from .methods import REFERENCE
-from .plots.detection_sheet import DETECTIONS, detection_plot
 from .plots.gallery import all_plots
 from .plots.style import DPI, THEMES, Plot
+from .saved_detections import SavedDetections, detections_file
 from .stamp import fingerprint
 from .tables import build_tables
 from .write_csv import csv_text
@@ -32,7 +32,7 @@ from .write_latex import latex_text
 from .write_markdown import markdown_text
 from .write_terminal import terminal_text
 
-REPORT_SCHEMA_VERSION = 2
+REPORT_SCHEMA_VERSION = 3
 FILES = ("report.md", "report.html", "report.json", "report.csv", "report.tex")
 
 
@@ -56,7 +56,7 @@ def write_report(
     A report that stands for the same files, config and package version is only printed.
 
     Args:
-        world: root of the images of COCO detection, for the sheet of detections; None leaves it out.
+        world: folder of the data sets, for pictures of results whose own is gone; None: there is no other.
         config: what else decides the report, as ``report.json`` will keep it.
         own_ledgers, claims: YAML files, see :mod:`.ledger` and :mod:`.claims`.
         baseline: method of the deltas and of the verdicts.
@@ -64,11 +64,11 @@ def write_report(
     judged_by = read_claims(claims)
     published = read_ledger(own=own_ledgers)
     tables = build_tables(gathered, published, baseline)
-    sheet = detection_plot(gathered, world) if world else None
-    content = build_content(gathered, tables, published, judged_by)
-    inputs = _inputs(gathered, sheet, [*sorted(LEDGER.glob("*.yaml")), *own_ledgers, find_config(str(claims))])
-    if not _stands(output, inputs, config):
-        plots = all_plots(tables, gathered) + ([sheet] if sheet else [])
+    inputs = _inputs(gathered, world, [*sorted(LEDGER.glob("*.yaml")), *own_ledgers, find_config(str(claims))])
+    report = _standing(output, inputs, config)
+    if report is None:
+        plots = all_plots(tables, gathered, world)  # before the content, which names what they leave out
+        content = build_content(gathered, tables, published, judged_by)
         pictures = _draw(plots)
         for (name, theme), png in pictures.items():
             suffix = "" if theme == "light" else f"_{theme}"
@@ -78,24 +78,29 @@ def write_report(
         _write(output / "report.html", html_text(content, plots, pictures))
         _write(output / "report.csv", csv_text(content))
         _write(output / "report.tex", latex_text(content))
-        write_json(output / "report.json", _as_json(content, plots, config, inputs))
-    print(terminal_text(content))
+        report = _as_json(content, plots, config, inputs)
+        write_json(output / "report.json", report)
+    else:
+        gathered.left_out = report["left_out"]
+        content = build_content(gathered, tables, published, judged_by)
+    print(terminal_text(content, report["plots"]))
     print(f"\nreport: {', '.join(str(output / name) for name in FILES)}")
 
 
-def _inputs(gathered: Gathered, sheet: Plot | None, listed: Sequence[Path]) -> dict[str, str]:
+def _inputs(gathered: Gathered, world: Path | None, listed: Sequence[Path]) -> dict[str, str]:
     """Path (below the output folder where it lies there) -> SHA-256 of every file that the report was made from."""
-    files = list(gathered.files)
-    if sheet:
-        files += [m.folder / DETECTIONS for m in gathered.measured if (m.folder / DETECTIONS).is_file()]
+    saved = SavedDetections(gathered, world)
+    detectors = [m for m in gathered.measured if m.stage == "detection"]
+    left = [file for m in detectors for file in (detections_file(m), saved.annotations_file(m)) if file]
     found = {}
-    for file in files:
+    for file in dict.fromkeys([*gathered.files, *(file for file in left if file.is_file())]):
         inside = file.is_relative_to(gathered.output)
         found[(file.relative_to(gathered.output) if inside else file).as_posix()] = fingerprint(file)
     return found | {file.name: fingerprint(file) for file in listed}
 
 
-def _stands(output: Path, inputs: dict[str, str], config: Mapping[str, Any]) -> bool:
+def _standing(output: Path, inputs: dict[str, str], config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """``report.json`` of a report that was made from the same, by the same version, and is whole; else None."""
     try:
         report = json.loads((output / "report.json").read_text(encoding="utf-8"))
         version = report["versions"]["clsa-transfer"]
@@ -103,8 +108,8 @@ def _stands(output: Path, inputs: dict[str, str], config: Mapping[str, Any]) -> 
         same = same and report["schema_version"] == REPORT_SCHEMA_VERSION
         files = [*FILES, *(plot["file"] for plot in report["plots"])]
     except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return same and all((output / name).is_file() for name in files)
+        return None
+    return report if same and all((output / name).is_file() for name in files) else None
 
 
 def _draw(plots: Sequence[Plot]) -> dict[tuple[str, str], bytes]:
@@ -137,7 +142,15 @@ def _as_json(
     return {
         "schema_version": REPORT_SCHEMA_VERSION,
         **written,
-        "plots": [{"file": f"plots/{plot.name}.png", "title": plot.title, "caption": plot.caption} for plot in plots],
+        "plots": [
+            {
+                "file": f"plots/{plot.name}.png",
+                "title": plot.title,
+                "caption": plot.caption,
+                "section": plot.section,
+            }
+            for plot in plots
+        ],
         "inputs": dict(inputs),
         "versions": versions(),
         "git_commit": git_commit(),

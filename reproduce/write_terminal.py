@@ -2,20 +2,25 @@
 
 import shutil
 import textwrap
+from collections.abc import Mapping, Sequence
 
 from .content import Content, published_cell, published_row_label
 from .tables import Row, Table
 
 
-def terminal_text(content: Content, width: int | None = None) -> str:
-    """Everything but the pictures and the list of published numbers, in ``width`` characters (default: terminal's)."""
+def terminal_text(content: Content, plots: Sequence[Mapping[str, str]] = (), width: int | None = None) -> str:
+    """Everything but the list of published numbers, in ``width`` characters (default: the terminal's).
+
+    Args:
+        plots: for each picture its ``file``, which is named, and the ``section`` (a table's key, or empty) of it.
+    """
     width = width or shutil.get_terminal_size((100, 24)).columns
     top = content.headline
     lines = ["", top.question, *_wrapped(top.answer, width), ""]
     for name, what in (("Measured", top.measured), ("The paper", top.paper)):
         lines += _wrapped(f"{name}: {what}", width) if what else []
     for table in content.tables:
-        lines += ["", table.title, *_table_lines(table, width)]
+        lines += ["", table.title, *_table_lines(table, width), *_pictures(plots, table.key, width)]
     lines += ["", *(f"- {sentence}" for sentence in content.findings)]
     if content.comparisons:
         lines += ["", "Verdicts on what was measured here:"]
@@ -26,9 +31,16 @@ def terminal_text(content: Content, width: int | None = None) -> str:
         lines += ["", "The paper's claims:"]
         for j in content.claims:
             lines += _wrapped(f"{j.verdict.word}: {j.claim.statement} {j.verdict.reason}", width, "- ")
+    if others := _pictures(plots, "", width):
+        lines += ["", *others]
     if content.left_out:
         lines += ["", "Left out:", *(f"- {sentence}" for sentence in content.left_out)]
     return "\n".join(lines)
+
+
+def _pictures(plots: Sequence[Mapping[str, str]], section: str, width: int) -> list[str]:
+    files = [plot["file"] for plot in plots if plot["section"] == section]
+    return _wrapped(f"pictures: {', '.join(files)}", width, "  ") if files else []
 
 
 def _wrapped(text: str, width: int, bullet: str = "") -> list[str]:

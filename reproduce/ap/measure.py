@@ -56,10 +56,10 @@ def measure(
     ]
     for k, file in enumerate(described):
         file["intervals"] = {
-            metric: _interval(file["values"][metric], resampled[:, k, area]) for metric, area in COMPARED.items()
+            metric: interval(file["values"][metric], resampled[:, k, area]) for metric, area in COMPARED.items()
         }
         for area, size in enumerate(file["by_size"], len(COCO_RANGES)):
-            size["interval"] = _interval(size["AP"], resampled[:, k, area])
+            size["interval"] = interval(size["AP"], resampled[:, k, area])
     return {
         "format": "clsa-ap",
         "version": 1,
@@ -69,15 +69,7 @@ def measure(
         "unit": "percent",
         "images": len(truth.image_ids),
         "objects": {r.name: int(counts.sum()) for r, counts in zip(COCO_RANGES, objects, strict=False)},
-        "sizes": [
-            {
-                "name": size.name,
-                "area": [size.low, size.high],
-                "objects": int(counts.sum()),
-                "categories": int((counts.sum(axis=0) > 0).sum()),
-            }
-            for size, counts in zip(bins, objects[len(COCO_RANGES) :], strict=True)
-        ],
+        "sizes": describe_sizes(bins, objects[len(COCO_RANGES) :]),
         "files": described,
         "bootstrap": {"resamples": resamples, "seed": seed, "over": "images", "interval": 95},
         "differences": [
@@ -93,6 +85,25 @@ def measure(
             for metric, area in COMPARED.items()
         ],
     }
+
+
+def describe_sizes(bins: Sequence[AreaRange], objects: Sequence[csr_array]) -> list[dict[str, Any]]:
+    """Of each bin its name, area, and how many objects of how many categories it holds."""
+    return [
+        {
+            "name": size.name,
+            "area": [size.low, size.high],
+            "objects": int(counts.sum()),
+            "categories": int((counts.sum(axis=0) > 0).sum()),
+        }
+        for size, counts in zip(bins, objects, strict=True)
+    ]
+
+
+def interval(observed: float | None, resampled: np.ndarray) -> dict[str, float] | None:
+    """95 % interval of one file's average precision, percent, from its (R,) resamples; see :mod:`.bootstrap`."""
+    found = None if observed is None else spread_around(observed, resampled, most=100)
+    return None if found is None else {"low": found.low, "high": found.high}
 
 
 def _figures(matches: Matches, objects: Sequence[csr_array], category_names: Sequence[str]) -> dict[str, Any]:
@@ -131,11 +142,6 @@ def _difference(first: float | None, second: float | None, resampled: np.ndarray
         "resampled": None if found is None else asdict(found),
         "second_beats_first": share_of_wins(difference),
     }
-
-
-def _interval(observed: float | None, resampled: np.ndarray) -> dict[str, float] | None:
-    found = None if observed is None else spread_around(observed, resampled, most=100)
-    return None if found is None else {"low": found.low, "high": found.high}
 
 
 def _number(value: float) -> float | None:

@@ -15,16 +15,16 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from pycocotools.mask import iou
 
-from clsa.configs.command import InputError
-
+from ..ap.annotations import GroundTruth
+from ..ap.results import Detections
 from ..gather import Gathered
 from ..methods import look
+from ..saved_detections import SavedDetections
 from .style import Plot, Theme, themed
 
 #: COCO's own limit between small and medium, in square pixels of the object's mask.
 SMALL_AREA = 32**2
 MATCH_IOU = 0.5
-DETECTIONS = "inference/coco_instances_results.json"
 IMAGES = 4
 
 #: Okabe and Ito again: found, not found or wrong, and the frame of a small object. On photographs, for both grounds.
@@ -41,25 +41,27 @@ class Truth:
     small: list[bool]
 
 
-def detection_plot(gathered: Gathered, world: Path) -> Plot | None:
-    """The sheet of the COCO results; None where there is no COCO result or no annotation file.
+def detection_plot(gathered: Gathered, saved: SavedDetections) -> Plot | None:
+    """The sheet of the COCO results of one protocol; None without any, or without annotations, images or detections.
 
-    A file of detections that cannot be used is named in ``gathered.left_out``.
+    Of several runs of a method the first is shown.
     """
-    annotations = world / "coco" / "annotations" / "instances_val2017.json"
     coco = [m for m in gathered.measured if m.stage == "detection" and m.result["metric_flavour"] == "COCO"]
-    if not coco or not annotations.is_file():
+    annotations = saved.annotations_file(coco[0]) if coco else None
+    ground = saved.truth(coco[0], "bbox") if annotations else None
+    if ground is None:
         return None
     protocol = coco[0].result["protocol"]
-    truth = _pick_images(annotations, world / "coco" / "val2017")
+    truth = _pick_images(annotations)
+    if absent := [objects.file for objects in truth.values() if not objects.file.is_file()]:
+        gathered.leave_out(f"The sheet of detections: there is no image {absent[0]}.")
+        return None
+    runs = {m.method: m for m in reversed(coco) if m.result["protocol"] == protocol}
     detections = {}
-    for measured in coco:
-        path = measured.folder / DETECTIONS
-        if measured.result["protocol"] == protocol:
-            try:
-                detections[measured.method] = _read_detections(path, truth)
-            except InputError as error:
-                gathered.left_out.append(str(error))
+    for method in gathered.methods:
+        found = saved.detections(runs[method], ground) if method in runs else None
+        if found is not None:
+            detections[method] = _most_confident(found, ground, truth)
     if not detections or not truth:
         return None
     return Plot(
@@ -73,8 +75,9 @@ def detection_plot(gathered: Gathered, world: Path) -> Plot | None:
     )
 
 
-def _pick_images(annotations: Path, folder: Path) -> dict[int, Truth]:
+def _pick_images(annotations: Path) -> dict[int, Truth]:
     """The images with the most small objects; equal counts in order of image id, so that the choice is repeatable."""
+    folder = annotations.parents[1] / annotations.stem.removeprefix("instances_")
     content = json.loads(annotations.read_text(encoding="utf-8"))
     by_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for annotation in content["annotations"]:
@@ -94,19 +97,16 @@ def _pick_images(annotations: Path, folder: Path) -> dict[int, Truth]:
     }
 
 
-def _read_detections(path: Path, truth: dict[int, Truth]) -> dict[int, list[dict[str, Any]]]:
-    """The most confident detections of each chosen image, as many as it has objects."""
-    by_image: dict[int, list[dict[str, Any]]] = {image: [] for image in truth}
-    try:
-        for detection in json.loads(path.read_text(encoding="utf-8")):
-            if detection["image_id"] in by_image and len(detection["bbox"]) == 4:
-                by_image[detection["image_id"]].append(detection)
-        return {
-            image: sorted(found, key=lambda d: -d["score"])[: len(truth[image].categories)]
-            for image, found in by_image.items()
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} holds no readable detections ({error!r}): left out of the sheet.") from error
+def _most_confident(found: Detections, ground: GroundTruth, truth: dict[int, Truth]) -> dict[int, list[dict[str, Any]]]:
+    """Of each chosen image as many detections as it has objects."""
+    by_image = {}
+    for image, objects in truth.items():
+        here = np.flatnonzero(found.image == ground.image_ids.index(image))
+        best = here[np.argsort(-found.score[here], kind="stable")][: len(objects.categories)]
+        by_image[image] = [
+            {"bbox": found.shapes[k], "category_id": ground.category_ids[found.category[k]]} for k in best
+        ]
+    return by_image
 
 
 def match(truth: Truth, detections: Sequence[dict[str, Any]]) -> list[int | None]:

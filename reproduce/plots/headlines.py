@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from ..tables import Table
-from .style import WIDTH, Plot, Theme, add_title, measured_by, row_styles, themed, typeset
+from .style import WIDTH, Plot, Theme, add_title, measured_by, row_pitch, row_styles, themed, typeset, wrapped
 
 
 def headline_plots(tables: Sequence[Table]) -> list[Plot]:
@@ -30,7 +30,7 @@ def _draw(table: Table, theme: Theme) -> Figure:
     rows = [row for row in table.rows if row.values[0] is not None]
     rows.sort(key=lambda row: row.values[0])
     with themed(theme):
-        figure, ax = plt.subplots(figsize=(WIDTH, 1.25 + 0.36 * len(rows)))
+        figure, ax = plt.subplots(figsize=(WIDTH, 1.25 + row_pitch([row.label for row in rows]) * len(rows)))
         for y, (row, style) in enumerate(zip(rows, row_styles(rows, theme), strict=True)):
             value, deviation = row.values[0], row.samples[0].std or 0
             if row.method == "chance":
@@ -40,7 +40,7 @@ def _draw(table: Table, theme: Theme) -> Figure:
             ax.plot(value, y, **{**style, "linestyle": ""}, markersize=8, markeredgewidth=2, clip_on=False)
             place = (value + deviation, y)
             ax.annotate(table.printed(row, 0), place, (9, 0), textcoords="offset points", va="center")
-        ax.set_yticks(range(len(rows)), [row.label for row in rows])
+        ax.set_yticks(range(len(rows)), [wrapped(row.label) for row in rows])
         ax.set_ylim(-0.6, len(rows) - 0.4)
         ax.set_xlim(0, 1.18 * max(1, *(row.values[0] + (row.samples[0].std or 0) for row in rows)))
         ax.set_xlabel(f"{typeset(table.columns[0].label)}, %")

@@ -20,6 +20,9 @@ DPI = 200
 #: Inches. At the width of a phone a figure is shrunk to 3.7, and its smallest type to what can just be read.
 WIDTH = 5.4
 
+#: Characters.
+LONG_LABEL = 18
+
 
 @dataclass(frozen=True)
 class Theme:
@@ -101,11 +104,22 @@ def add_title(figure: Figure, title: str) -> None:
     figure.suptitle(typeset(title), x=0.01, ha="left", fontsize=11, fontweight="bold")
 
 
-def add_legend(figure: Figure, longest: int = 20) -> None:
-    """Below the plot; two in a row where a label has more than ``longest`` characters, else three."""
+def add_legend(figure: Figure) -> None:
+    """Below the plot, in as many columns as have room."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    columns = 3 if max(map(len, labels), default=0) <= longest else 2
+    inches = 0.65 + 0.08 * max(map(len, labels), default=0)
+    columns = max(1, int(figure.get_figwidth() / inches))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=2.6)
+
+
+def wrapped(label: str) -> str:
+    """A row's label, if it is long with brackets on a line of their own: it takes its room from the plot."""
+    return label.replace(" (", "\n(") if len(label) > LONG_LABEL else label
+
+
+def row_pitch(labels: Sequence[str]) -> float:
+    """Inches for each of the rows with these labels."""
+    return max(0.36, *(0.18 * (1 + wrapped(label).count("\n")) for label in labels))
 
 
 def measured_by(column: Column) -> str:
