@@ -27,6 +27,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from clsa.configs.loading import load_config
+from clsa.configs.processes import Process
 from clsa.detection import torchvision_engine
 from clsa.detection.config import get_cfg
 from clsa.detection.dataset_dicts import XYWH
@@ -120,7 +121,7 @@ def seconds_of_iterations(cfg: CfgNode, batches: list[list[dict[str, Any]]]) -> 
             mock.patch.object(torchvision_engine, "load_dataset_dicts", return_value=[]),
             mock.patch.object(torchvision_engine, "write_checkpoint"),
         ):
-            torchvision_engine.train(cfg, model, state, torch.device("cpu"), lambda: 0.0)
+            torchvision_engine.train(Process(0, 1, torch.device("cpu")), cfg, model, state, lambda: 0.0)
         next(batches_and_turns)
     return ours_seconds, theirs_seconds
 

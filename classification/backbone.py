@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from clsa.convert.backbone_file import Backbone, build_trunk
 
 
-def build_frozen(backbone: Backbone, device: str) -> nn.Module:
+def build_frozen(backbone: Backbone, device: str | torch.device) -> nn.Module:
     """The ResNet up to its global average pool, (N, 3, H, W) -> (N, D), in eval mode, without gradients."""
     network = build_trunk(**asdict(backbone.architecture))
     missing, _ = network.load_state_dict(backbone.state, strict=False)

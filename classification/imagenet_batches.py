@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 
 from clsa.configs.command import InputError
+from clsa.configs.processes import Process
 
 from .image_folder import ClassifiedImages
-from .processes import Process
 from .seeded_views import EpochBatches, SeededViews, in_order
 from .transforms import IMAGENET_MEAN, IMAGENET_STD
 
@@ -69,7 +69,7 @@ class AugmentedViews:
     @torch.no_grad()
     def _features(self, views: SeededViews, keys, targets: Tensor) -> Batches:
         device = self.process.device
-        on_gpu = device.startswith("cuda")
+        on_gpu = device.type == "cuda"
         loader = DataLoader(views, batch_sampler=keys, num_workers=self.workers, pin_memory=on_gpu)
         for images, index in loader:
             images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
@@ -139,10 +139,10 @@ def val_transform(cfg: CfgNode) -> transforms.Compose:
     )
 
 
-def choose_precision(name: str, device: str) -> torch.dtype | None:
+def choose_precision(name: str, device: torch.device) -> torch.dtype | None:
     """``auto``: bfloat16 on a GPU that has it, float16 on another, float32 (None) on a CPU."""
     if name == "auto":
-        if not device.startswith("cuda"):
+        if device.type != "cuda":
             return None
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     if name not in PRECISIONS:

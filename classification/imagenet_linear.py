@@ -22,10 +22,10 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from clsa.configs.command import InputError
+from clsa.configs.processes import Process
 from clsa.configs.run_files import atomic_write
 
 from .imagenet_batches import AugmentedViews, CachedRows
-from .processes import Process
 from .seeded_views import seeded
 
 CHECKPOINT_FORMAT = "clsa-imagenet-linear"

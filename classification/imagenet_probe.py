@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 
+from clsa.configs.processes import Process
 from clsa.configs.run_files import atomic_write, plain, start_log, write_config, write_result
 from clsa.convert.backbone_file import read_backbone
 from clsa.datasets.fingerprint import dataset_record
@@ -21,7 +22,6 @@ from .config import get_cfg
 from .features import choose_device, describe_weights, load_features
 from .image_folder import ClassifiedImages, read_image_folder
 from .imagenet_batches import AugmentedViews, CachedRows, choose_precision
-from .processes import Process
 
 FLAVOUR = "top-1 accuracy"
 
@@ -38,7 +38,7 @@ def run_linear(process: Process, cfg: CfgNode, weights: str, data: str, output: 
         write_config(output, cfg)
     log.info(
         f"ImageNet linear, {len(train.paths)} -> {len(val.paths)} images, {len(train.classes)} classes, "
-        f"{process.world_size} process(es) on {process.device.split(':')[0]}"
+        f"{process.world_size} process(es) on {process.device.type}"
     )
     network = build_frozen(backbone, process.device)
     batches = AugmentedViews(network, train, val, cfg.IMAGENET, cfg.SEED, process, cfg.FEATURES.WORKERS)
@@ -84,7 +84,7 @@ def run_linear_cached(
         len(train.classes),
         cfg.IMAGENET,
         cfg.SEED,
-        Process(0, 1, device),
+        Process(0, 1, torch.device(device)),
         output,
         identity(cfg, features.weights, dataset, protocol(cfg, name)),
         resume,
@@ -153,7 +153,7 @@ def centre_crop_features(
     return features, features.matrices["avgpool"]
 
 
-def feature_dimensions(network: torch.nn.Module, size: int, device: str) -> int:
+def feature_dimensions(network: torch.nn.Module, size: int, device: torch.device) -> int:
     with torch.no_grad():
         return network(torch.zeros(1, 3, size, size, device=device)).shape[1]
 

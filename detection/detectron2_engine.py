@@ -15,7 +15,9 @@ import torch
 from fvcore.common.config import CfgNode
 
 from clsa.configs.command import InputError
+from clsa.configs.launch import Machines
 from clsa.configs.loading import find_config, load_config
+from clsa.configs.processes import Process
 from clsa.convert.backbone_file import read_backbone
 
 from .dataset_check import check_data
@@ -23,6 +25,7 @@ from .detection_result import check_datasets, protocol_id
 from .detector_checkpoint import last_checkpoint
 from .evaluation_keys import add_evaluation_keys
 from .load_weights import check_architecture, check_pixel_settings
+from .norm_layers import refuse_sync_bn_on_cpu
 from .resume_check import require_same_config
 from .start_weights import require_choice
 
@@ -51,7 +54,7 @@ def run(args: argparse.Namespace) -> Path:
 
     launch(
         run_in_each_process,
-        args.num_gpus,
+        args.num_gpus or 1,
         num_machines=args.num_machines,
         machine_rank=args.machine_rank,
         dist_url=args.dist_url,
@@ -97,12 +100,15 @@ def check_config(cfg: CfgNode, args: argparse.Namespace) -> None:
     Raises:
         InputError: see the messages below; for the weights also those of ``read_backbone``.
     """
-    if args.num_machines > 1 and (args.num_gpus == 0 or args.dist_url == "auto"):
-        raise InputError(
-            f"--num-machines is {args.num_machines}: that needs GPUs, and --dist-url tcp://HOST:PORT of machine 0, the "
-            f"same on all of them; got --num-gpus {args.num_gpus} --dist-url {args.dist_url}."
-        )
-    processes = args.num_gpus * args.num_machines
+    machines = Machines(args.num_machines, args.machine_rank, args.dist_url)
+    if args.num_gpus == 0:
+        refuse_sync_bn_on_cpu(cfg, Process(machines.rank, machines.count, torch.device("cpu")))
+        if machines.count > 1 and torch.cuda.is_available():
+            raise InputError(
+                "--num-gpus 0 on several machines: detectron2's launch takes NCCL where PyTorch sees a GPU. Hide them "
+                "with CUDA_VISIBLE_DEVICES=''."
+            )
+    processes = (args.num_gpus or 1) * machines.count
     if args.num_gpus > torch.cuda.device_count():
         raise InputError(
             f"--num-gpus is {args.num_gpus}, PyTorch sees {torch.cuda.device_count()}. Give --num-gpus 0 to run on the "

@@ -4,15 +4,18 @@ Imports detectron2, and with it ``detectron2.data``, which reads DETECTRON2_DATA
 """
 
 import argparse
+import contextlib
+import functools
 import logging
 import pickle
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.data import MetadataCatalog
-from detectron2.engine import DefaultTrainer, HookBase, default_setup
+from detectron2.engine import DefaultTrainer, HookBase, default_setup, defaults
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
@@ -98,7 +101,8 @@ class Trainer(DefaultTrainer):
         self._started = time.perf_counter()
         self._seconds_before = 0.0
         self.origin = {"seed": cfg.SEED, "weights": weights_record(None), "verified": 0}
-        super().__init__(cfg)
+        with ddp_on(cfg.MODEL.DEVICE):
+            super().__init__(cfg)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
@@ -172,6 +176,18 @@ class PeakMemory(HookBase):
         self.trainer.storage.put_scalar("peak_memory_mib", peak, smoothing_hint=False)
         if self._device_type == "cpu" and (done % WRITER_PERIOD == 0 or done == self.trainer.max_iter):
             logging.getLogger("clsa").info("iteration %d: memory %.0f MiB", done, peak)
+
+
+@contextlib.contextmanager
+def ddp_on(device: str) -> Iterator[None]:
+    """Within the block detectron2's trainer wraps a model on the CPU, too: it names a GPU to DDP, which DDP refuses."""
+    ours = {"device_ids": None} if device == "cpu" else {}
+    theirs = defaults.create_ddp_model
+    defaults.create_ddp_model = functools.partial(theirs, **ours)
+    try:
+        yield
+    finally:
+        defaults.create_ddp_model = theirs
 
 
 def load_detector(model: torch.nn.Module, path: Path) -> dict[str, Any]:

@@ -8,10 +8,10 @@ import torch
 from fvcore.common.config import CfgNode
 from tqdm import tqdm
 
+from clsa.configs.processes import Process
 from clsa.configs.run_files import write_json
 from clsa.datasets.categories import COCO_CATEGORIES
 
-from . import processes
 from .dataset_dicts import DatasetSource, find_source, load_dataset_dicts
 from .detection_result import evaluated_dataset
 from .evaluate_dataset import evaluate_coco_split, evaluate_voc_split
@@ -19,7 +19,7 @@ from .loader import evaluation_batches
 from .predictions import ImagePrediction, to_coco_results, to_prediction
 
 
-def evaluate_detector(cfg: CfgNode, model: torch.nn.Module) -> dict[str, Any] | None:
+def evaluate_detector(process: Process, cfg: CfgNode, model: torch.nn.Module) -> dict[str, Any] | None:
     """Evaluate ``model`` on the data set that ``DATASETS.TEST`` names.
 
     Every process takes a share of the images; the main process evaluates all and writes the detections into
@@ -31,7 +31,7 @@ def evaluate_detector(cfg: CfgNode, model: torch.nn.Module) -> dict[str, Any] | 
         None on the others.
     """
     source = find_source(evaluated_dataset(cfg))
-    predictions = predict(cfg, model, load_dataset_dicts(source.name))
+    predictions = predict(process, cfg, model, load_dataset_dicts(source.name))
     if predictions is None:
         return None
     evaluation = _evaluate(cfg, source, predictions)
@@ -40,20 +40,21 @@ def evaluate_detector(cfg: CfgNode, model: torch.nn.Module) -> dict[str, Any] | 
     return evaluation
 
 
-def predict(cfg: CfgNode, model: torch.nn.Module, records: list[dict[str, Any]]) -> list[ImagePrediction] | None:
+def predict(
+    process: Process, cfg: CfgNode, model: torch.nn.Module, records: list[dict[str, Any]]
+) -> list[ImagePrediction] | None:
     """The model's detections in every image, in the order of ``records``, on the main process."""
-    rank, world_size = processes.rank(), processes.world_size()
-    processes.broadcast_buffers(model)
+    process.broadcast_buffers(model)
     was_training = model.training
     model.eval()
     mine = {}
-    batches = evaluation_batches(cfg, records, rank, world_size)
+    batches = evaluation_batches(cfg, records, process.rank, process.world_size)
     with torch.inference_mode():
-        for batch in tqdm(batches, desc="evaluate", unit="batch", disable=rank != 0, mininterval=1.0):
+        for batch in tqdm(batches, desc="evaluate", unit="batch", disable=not process.is_main, mininterval=1.0):
             for image, output in zip(batch, model(batch), strict=True):
                 mine[image["image_id"]] = to_prediction(image["image_id"], output)
     model.train(was_training)
-    shares = processes.gather(mine)
+    shares = process.gather(mine)
     if shares is None:
         return None
     found = {image_id: prediction for share in shares for image_id, prediction in share.items()}

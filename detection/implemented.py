@@ -19,6 +19,7 @@ IMPLEMENTED: dict[str, tuple] = {
     "INPUT.FORMAT": ("BGR", "RGB"),
     "INPUT.MASK_FORMAT": ("polygon",),
     "DATALOADER.SAMPLER_TRAIN": ("TrainingSampler",),
+    "MODEL.DEVICE": ("cpu", "cuda"),  # among GPUs CUDA_VISIBLE_DEVICES chooses
     "MODEL.META_ARCHITECTURE": ("GeneralizedRCNN",),
     "MODEL.LOAD_PROPOSALS": (False,),
     "MODEL.KEYPOINT_ON": (False,),

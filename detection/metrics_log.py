@@ -10,15 +10,15 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+from clsa.configs.processes import Process
 from clsa.configs.run_files import atomic_write
-
-from . import processes
 
 
 class Window:
     """Numbers of the iterations since the last log line."""
 
-    def __init__(self) -> None:
+    def __init__(self, process: Process) -> None:
+        self._process = process
         self._entries: list[dict[str, float]] = []
 
     def add(self, numbers: dict[str, float]) -> None:
@@ -30,7 +30,7 @@ class Window:
         names = list(self._entries[0])
         mean = [statistics.fmean(entry[name] for entry in self._entries) for name in names]
         self._entries.clear()
-        shares = processes.gather(mean) or [mean]
+        shares = self._process.gather(mean) or [mean]
         return dict(zip(names, map(statistics.fmean, zip(*shares, strict=True)), strict=True))
 
 

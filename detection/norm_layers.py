@@ -3,10 +3,14 @@
 from collections.abc import Callable
 
 import torch
+from fvcore.common.config import CfgNode
 from fvcore.nn.distributed import differentiable_all_reduce
 from torch import distributed, nn
 from torch.nn import functional as F
 from torchvision.ops import FrozenBatchNorm2d
+
+from clsa.configs.command import InputError
+from clsa.configs.processes import Process
 
 
 class FrozenBatchNorm(FrozenBatchNorm2d):
@@ -70,3 +74,19 @@ def freeze(module: nn.Module) -> None:
             setattr(module, name, frozen)
         else:
             freeze(child)
+
+
+def refuse_sync_bn_on_cpu(cfg: CfgNode, process: Process) -> None:
+    """PyTorch's SyncBN needs GPUs as soon as there are several processes.
+
+    Raises:
+        InputError: a norm of the config is SyncBN, and the processes run on the CPU.
+    """
+    if process.world_size == 1 or process.device.type != "cpu":
+        return
+    for node in (cfg.MODEL.RESNETS, cfg.MODEL.FPN, cfg.MODEL.ROI_BOX_HEAD, cfg.MODEL.ROI_MASK_HEAD):
+        if node.NORM == "SyncBN":
+            raise InputError(
+                "a NORM of this config is SyncBN, which several processes can only run on GPUs. On the CPU take "
+                "naiveSyncBN, BN, or one process."
+            )

@@ -23,9 +23,9 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from clsa.configs.command import InputError
+from clsa.configs.processes import Process
 from clsa.configs.run_files import plain, sha256_of_file, start_log, write_config
 
-from . import processes
 from .dataset_check import check_data
 from .dataset_dicts import load_dataset_dicts
 from .detection_result import check_datasets, weights_record, write_detection_result
@@ -35,6 +35,7 @@ from .implemented import refuse_unsupported
 from .load_weights import load_backbone
 from .loader import training_batches
 from .metrics_log import MetricsLog, Window
+from .norm_layers import refuse_sync_bn_on_cpu
 from .peak_memory import peak_memory_mib
 from .rcnn import build_model
 from .resume_check import require_same_config
@@ -45,10 +46,13 @@ LOG_PERIOD = 20
 LINES_OF_A_SHORT_RUN = 50
 
 
-def run(cfg: CfgNode, protocol: str, resume: bool = False, eval_only: bool = False, trial: int = 0) -> Path:
+def run(
+    process: Process, cfg: CfgNode, protocol: str, resume: bool = False, eval_only: bool = False, trial: int = 0
+) -> Path:
     """Fine-tune and evaluate, or with ``eval_only`` evaluate ``MODEL.WEIGHTS``, and write ``OUTPUT_DIR/result.json``.
 
     Args:
+        process: this one of those that do the work together; its device counts, not ``MODEL.DEVICE``.
         cfg: see :func:`clsa.detection.config.get_cfg`. ``MODEL.WEIGHTS`` is a converted backbone, or empty for a random
             start; with ``eval_only`` a checkpoint of this engine.
         protocol: id of the protocol, from :func:`~clsa.detection.detection_result.protocol_id`.
@@ -64,16 +68,14 @@ def run(cfg: CfgNode, protocol: str, resume: bool = False, eval_only: bool = Fal
     check_datasets(cfg, needs_training_data=not eval_only)
     if resume and not eval_only and last_checkpoint(cfg.OUTPUT_DIR):
         require_same_config(cfg)
-    device = processes.join_processes(cfg.MODEL.DEVICE)
-    refuse_sync_bn_on_cpu(cfg, device.type, processes.world_size())
-    is_main = processes.rank() == 0
-    logger = start_log(cfg.OUTPUT_DIR, is_main)
+    refuse_sync_bn_on_cpu(cfg, process)
+    logger = start_log(cfg.OUTPUT_DIR, process.is_main)
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
-    if is_main:
+    if process.is_main:
         write_config(cfg.OUTPUT_DIR, cfg)
         check_data(cfg, needs_training_data=not eval_only)
 
-    state = first_state(cfg, resume, eval_only)
+    state = first_state(process, cfg, resume, eval_only)
     torch.manual_seed(state["seed"])
     model = build_model(cfg)
     if state["model"] is not None:
@@ -83,15 +85,16 @@ def run(cfg: CfgNode, protocol: str, resume: bool = False, eval_only: bool = Fal
         logger.info("all %d tensors of %s are in the model", state["verified"], cfg.MODEL.WEIGHTS)
     else:
         logger.info("MODEL.WEIGHTS is empty: training starts from random weights (seed %d)", state["seed"])
+    model.to(process.device)
 
     def seconds() -> float:  # of this run and of those that it resumes
         return state["seconds"] + time.perf_counter() - started
 
     if not eval_only:
         with logging_redirect_tqdm([logger]):  # a line of the log does not cut the bar in two
-            train(cfg, model, state, device, seconds)
-    evaluation = evaluate_detector(cfg, model)
-    if is_main:
+            train(process, cfg, model, state, seconds)
+    evaluation = evaluate_detector(process, cfg, model)
+    if process.is_main:
         write_detection_result(
             cfg.OUTPUT_DIR,
             cfg,
@@ -107,16 +110,15 @@ def run(cfg: CfgNode, protocol: str, resume: bool = False, eval_only: bool = Fal
             details={
                 "parameters": sum(parameter.numel() for parameter in model.parameters()),
                 "iterations": state["iteration"] if eval_only else cfg.SOLVER.MAX_ITER,
-                "processes": processes.world_size(),
+                "processes": process.world_size,
                 "detector": state["detector"],
             },
         )
         logger.info("%s/result.json written after %.0f s", cfg.OUTPUT_DIR, seconds())
-    processes.leave_processes()
     return Path(cfg.OUTPUT_DIR) / "result.json"
 
 
-def first_state(cfg: CfgNode, resume: bool, eval_only: bool) -> dict[str, Any]:
+def first_state(process: Process, cfg: CfgNode, resume: bool, eval_only: bool) -> dict[str, Any]:
     """What the run starts from: the content of a checkpoint, or the same keys for a new run.
 
     A new run's ``model`` is None. ``weights`` records the backbone that the detector was trained from; ``detector`` the
@@ -136,7 +138,7 @@ def first_state(cfg: CfgNode, resume: bool, eval_only: bool) -> dict[str, Any]:
         seconds = 0.0 if eval_only else state["seconds"]
         logging.getLogger("clsa").info("loaded %s, of iteration %d", path, state["iteration"])
         return {**state, "detector": detector, "seconds": seconds}
-    seed = cfg.SEED if cfg.SEED >= 0 else processes.broadcast(int(np.random.SeedSequence().generate_state(1)[0]))
+    seed = cfg.SEED if cfg.SEED >= 0 else process.broadcast(int(np.random.SeedSequence().generate_state(1)[0]))
     return {
         "seed": seed,
         "iteration": 0,
@@ -169,17 +171,13 @@ def load_detector(model: torch.nn.Module, state: dict[str, Any]) -> None:
 
 
 def train(
-    cfg: CfgNode,
-    model: torch.nn.Module,
-    state: dict[str, Any],
-    device: torch.device,
-    seconds: Callable[[], float],
+    process: Process, cfg: CfgNode, model: torch.nn.Module, state: dict[str, Any], seconds: Callable[[], float]
 ) -> None:
     """Train ``model`` in place from ``state["iteration"]`` to ``SOLVER.MAX_ITER``; see :func:`first_state`."""
     start, end, seed = state["iteration"], cfg.SOLVER.MAX_ITER, state["seed"]
     if start >= end:
         return
-    rank, world_size = processes.rank(), processes.world_size()
+    device, rank, world_size = process.device, process.rank, process.world_size
     optimizer = build_optimizer(cfg, model)
     schedule = build_schedule(cfg)
     uses_amp, amp_type = cfg.SOLVER.AMP.ENABLED, torch.float16 if device.type == "cuda" else torch.bfloat16
@@ -195,9 +193,9 @@ def train(
             model, device_ids=[device.index] if device.type == "cuda" else None, broadcast_buffers=False
         )
     log_period = min(LOG_PERIOD, max(1, end // LINES_OF_A_SHORT_RUN))
-    window = Window()
-    metrics = MetricsLog(cfg.OUTPUT_DIR, start) if rank == 0 else None
-    bar = tqdm(total=end, initial=start, desc="train", unit="it", disable=rank != 0, mininterval=1.0)
+    window = Window(process)
+    metrics = MetricsLog(cfg.OUTPUT_DIR, start) if process.is_main else None
+    bar = tqdm(total=end, initial=start, desc="train", unit="it", disable=not process.is_main, mininterval=1.0)
 
     logger = logging.getLogger("clsa")
     model.train()
@@ -224,7 +222,7 @@ def train(
         bar.update()
         if done % log_period == 0 or done == end:
             numbers = window.mean_over_processes()
-            peaks = processes.gather(peak_memory_mib(device.type))
+            peaks = process.gather(peak_memory_mib(device.type))
             if metrics is not None:
                 numbers |= {"lr": lr, "eta_seconds": numbers["time"] * (end - done), "peak_memory_mib": max(peaks)}
                 metrics.write(iteration, numbers)
@@ -232,8 +230,8 @@ def train(
                 logger.info(log_line(done, end, numbers))
         evaluates = cfg.TEST.EVAL_PERIOD > 0 and done % cfg.TEST.EVAL_PERIOD == 0 and done < end
         if cfg.TEST.PRECISE_BN.ENABLED and (evaluates or done == end):
-            estimate_bn_statistics(cfg, model, records, seed)
-        if (done % cfg.SOLVER.CHECKPOINT_PERIOD == 0 or done == end) and rank == 0:
+            estimate_bn_statistics(process, cfg, model, records, seed)
+        if (done % cfg.SOLVER.CHECKPOINT_PERIOD == 0 or done == end) and process.is_main:
             content = {
                 "model": model.state_dict(),
                 "optimizer": optimizer.state_dict(),
@@ -244,7 +242,7 @@ def train(
             }
             write_checkpoint(cfg.OUTPUT_DIR, done, done == end, content)
         if evaluates:
-            evaluation = evaluate_detector(cfg, model)
+            evaluation = evaluate_detector(process, cfg, model)
             if metrics is not None:
                 metrics.write_evaluation(iteration, evaluation["values"])
     bar.close()
@@ -281,28 +279,14 @@ def require_finite(parts: dict[str, float], iteration: int, lr: float) -> None:
         )
 
 
-def estimate_bn_statistics(cfg: CfgNode, model: torch.nn.Module, records: list[dict[str, Any]], seed: int) -> None:
+def estimate_bn_statistics(
+    process: Process, cfg: CfgNode, model: torch.nn.Module, records: list[dict[str, Any]], seed: int
+) -> None:
     """Replace the running BN statistics by those of ``TEST.PRECISE_BN.NUM_ITER`` training batches, weights fixed."""
     if not get_bn_modules(model):  # all frozen
         return
-    rank, iterations = processes.rank(), cfg.TEST.PRECISE_BN.NUM_ITER
+    iterations = cfg.TEST.PRECISE_BN.NUM_ITER
     logging.getLogger("clsa").info("estimating BN statistics from %d batches", iterations)
-    batches = training_batches(cfg, records, seed, 0, rank, processes.world_size())
-    seed_iteration(seed, 0, rank)
+    batches = training_batches(cfg, records, seed, 0, process.rank, process.world_size)
+    seed_iteration(seed, 0, process.rank)
     update_bn_stats(model, itertools.islice(batches, iterations), iterations)
-
-
-def refuse_sync_bn_on_cpu(cfg: CfgNode, device_type: str, world_size: int) -> None:
-    """PyTorch's SyncBN needs GPUs as soon as there are several processes.
-
-    Raises:
-        InputError: a norm of the config is SyncBN, and the processes run on the CPU.
-    """
-    if world_size == 1 or device_type != "cpu":
-        return
-    for node in (cfg.MODEL.RESNETS, cfg.MODEL.FPN, cfg.MODEL.ROI_BOX_HEAD, cfg.MODEL.ROI_MASK_HEAD):
-        if node.NORM == "SyncBN":
-            raise InputError(
-                "a NORM of this config is SyncBN, which several processes can only run on GPUs. On the CPU take "
-                "naiveSyncBN, BN, or one process."
-            )

@@ -5,21 +5,23 @@ record, as MoCo's script does; ``clsa-detect`` wants ``--engine`` to be named.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from fvcore.common.config import CfgNode
 
-from clsa.configs.command import InputError, command
+from clsa.configs.command import command
+from clsa.configs.launch import Machines, launch
 from clsa.configs.loading import find_config, load_config
+from clsa.configs.processes import Process
 from clsa.detection.auto_scale import as_overrides, auto_scale
 from clsa.detection.auto_scale import table as scaling_table
 from clsa.detection.config import get_cfg
 from clsa.detection.detection_result import protocol_id
 from clsa.detection.evaluation_keys import add_evaluation_keys
 from clsa.detection.explain import explain
-from clsa.detection.processes import launch
 from clsa.detection.start_weights import require_choice
 
 EXAMPLES = """\
@@ -53,6 +55,8 @@ examples:
 
   # detections beside ground truth, small objects framed; operations and parameters, without any data
   clsa-detect --visualize output/voc --images 000001,000006
+  clsa-detect --engine torchvision --num-gpus 0 --config-file output/voc/config.yaml --visualize output/voc --count 4 \
+      MODEL.WEIGHTS output/voc/model_final.pth
   clsa-detect --engine torchvision --flops --input-size 800x1333 --config-file configs/detection/voc_r50_c4_24k.yaml
 
   # evaluate a finished run again
@@ -61,7 +65,8 @@ examples:
 
 DETECTRON2_DATASETS names the folder that holds VOC2007, VOC2012 and coco (default: datasets).
 MODEL.WEIGHTS "" trains from random weights; the key must be given. The result is OUTPUT_DIR/result.json.
-Several machines: --num-machines and so on with detectron2; torchrun with torchvision.
+Several machines: give each the same command with --num-machines, --dist-url and its own --machine-rank, or start it by
+torchrun (torchvision only).
 """
 
 
@@ -83,13 +88,12 @@ def detect(argv: Sequence[str] | None, default_engine: str | None) -> int:
     args = parser.parse_args(argv)
     if args.explain:
         return explain(engine_defaults(args.engine), args.explain, args.opts, args.protocol, args.json)
-    if args.visualize:
-        from clsa.detection.visualize import visualize
-
-        ids = args.images.split(",") if args.images else None
-        print(*visualize(Path(args.visualize), ids, args.count, args.min_score), sep="\n")
-        return 0
     args.engine = args.engine or default_engine
+    if args.visualize:
+        from clsa.detection.visualize import run_visualize
+
+        run_visualize(args)
+        return 0
     missing = [f"--{name}" for name in ("config-file", "engine") if getattr(args, name.replace("-", "_")) is None]
     if missing:
         parser.error(f"the following arguments are required: {', '.join(missing)}")
@@ -196,7 +200,8 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--visualize",
         metavar="RUN",
-        help="draw the detections of the finished run in this OUTPUT_DIR beside the ground truth, into RUN/visualized",
+        help="draw beside the ground truth, into RUN/visualized, the detections that the evaluation left in this "
+        "OUTPUT_DIR; with --config-file those that the detector in MODEL.WEIGHTS makes now",
     )
     parser.add_argument("--images", metavar="ID,ID", help="with --visualize: these images")
     parser.add_argument(
@@ -214,17 +219,16 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--input-size", metavar="HxW", help="with --flops: noise of this size, without data; else the first test image"
     )
-    parser.add_argument("--num-machines", type=int, default=1, metavar="N", help="detectron2 only")
-    parser.add_argument("--machine-rank", type=int, default=0, metavar="K", help="detectron2 only")
-    parser.add_argument("--dist-url", default="auto", metavar="URL", help="detectron2 only")
+    parser.add_argument("--num-machines", type=int, default=1, metavar="N", help="give each of N machines this command")
+    parser.add_argument("--machine-rank", type=int, default=0, metavar="K", help="0 to N-1, its own on each machine")
+    parser.add_argument("--dist-url", default="auto", metavar="URL", help="tcp://HOST:PORT, a free port of machine 0")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="override config values")
     return parser
 
 
 def run_torchvision(args: argparse.Namespace) -> None:
     """Run the torchvision engine in one process for each GPU."""
-    if args.num_machines > 1:
-        raise InputError("--num-machines is detectron2's. With --engine torchvision start each machine with torchrun.")
+    machines = Machines(args.num_machines, args.machine_rank, args.dist_url)
     cfg = load_config(get_cfg(), args.config_file, args.opts)
     require_choice(args.config_file, args.opts, cfg.OUTPUT_DIR, args.resume, args.eval_only)
     if args.num_gpus == 0:
@@ -232,14 +236,16 @@ def run_torchvision(args: argparse.Namespace) -> None:
         cfg.MODEL.DEVICE = "cpu"
         cfg.freeze()
     protocol = protocol_id(args.config_file, args.opts)
-    launch(_run_torchvision, args.num_gpus, cfg, protocol, args.resume, args.eval_only, args.trial)
-    print(Path(cfg.OUTPUT_DIR) / "result.json")
+    words = (cfg, protocol, args.resume, args.eval_only, args.trial)
+    launch(_run_torchvision, args.num_gpus, *words, on_cpu=cfg.MODEL.DEVICE == "cpu", machines=machines)
+    if args.machine_rank == 0 and os.environ.get("RANK", "0") == "0":
+        print(Path(cfg.OUTPUT_DIR) / "result.json")
 
 
-def _run_torchvision(cfg: CfgNode, protocol: str, resume: bool, eval_only: bool, trial: int) -> None:
+def _run_torchvision(process: Process, cfg: CfgNode, protocol: str, resume: bool, eval_only: bool, trial: int) -> None:
     from clsa.detection import torchvision_engine
 
-    torchvision_engine.run(cfg, protocol, resume, eval_only, trial)
+    torchvision_engine.run(process, cfg, protocol, resume, eval_only, trial)
 
 
 if __name__ == "__main__":

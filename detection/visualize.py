@@ -1,9 +1,10 @@
-"""``--visualize RUN``: what the detector of a finished run found, beside what there was to find.
+"""``--visualize RUN``: what a detector found, beside what there was to find.
 
-It reads the detections that the evaluation left in ``RUN/inference``, of either engine, so the pictures show what was
-evaluated; the model does not run again.
+The detections are those that the evaluation left in ``RUN/inference``, of either engine, so the pictures show what was
+evaluated. With ``--config-file`` the detector in ``MODEL.WEIGHTS`` runs on the chosen images instead.
 """
 
+import argparse
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,8 +17,13 @@ import yaml
 from tqdm import tqdm
 
 from clsa.configs.command import InputError
+from clsa.configs.launch import launch
+from clsa.configs.loading import find_config
+from clsa.configs.processes import Process
 
 from .dataset_dicts import DatasetSource, annotation_file, data_root, find_source
+from .detect_images import Detector, detector_config
+from .detection_result import evaluated_dataset
 from .draw_detections import Drawn, draw_pair, match
 from .evaluate_coco import read_ground_truth
 from .evaluate_voc import read_split
@@ -27,25 +33,48 @@ SMALL_AREA = 32**2
 IMAGES = 8
 
 
-def visualize(run: Path, images: Sequence[str] | None, count: int | None, min_score: float | None) -> list[Path]:
-    """Draw images of a run's test set into ``run/visualized/<image>.png``; the paths.
+def run_visualize(args: argparse.Namespace) -> None:
+    """``--visualize`` as the command line asks for it; prints the pictures' paths."""
+    ids = args.images.split(",") if args.images else None
+    words = (Path(args.visualize), ids, args.count, args.min_score)
+    if args.config_file is None:
+        print(*visualize(*words), sep="\n")
+        return
+    args.config_file = str(find_config(args.config_file))
+    cfg = detector_config(args)
+
+    def draw(process: Process) -> None:
+        print(*visualize(*words, detector=Detector(args.engine, cfg, process)), sep="\n")
+
+    launch(draw, min(args.num_gpus, 1), on_cpu=cfg.MODEL.DEVICE == "cpu")
+
+
+def visualize(
+    run: Path,
+    images: Sequence[str] | None,
+    count: int | None,
+    min_score: float | None,
+    detector: Detector | None = None,
+) -> list[Path]:
+    """Draw images of a test set into ``run/visualized/<image>.png``; the paths.
 
     Args:
-        run: OUTPUT_DIR of a run that has been evaluated.
+        run: OUTPUT_DIR of a run that has been evaluated; with ``detector`` any folder.
         images: ids of the images; None: the ``count`` (8) images with the most small objects.
         min_score: draw the detections from this score on; None: an image's most confident ones, as many as it has
             objects, so that weak and strong detectors give pictures that can be compared.
+        detector: runs on the images, of the test set that its config names; None: what the evaluation saved.
 
     Raises:
         InputError: ``run`` has no config or no detections (with the command that makes them), or an id is not in the
             test set.
     """
-    source = _source_of(run)
+    source = find_source(evaluated_dataset(detector.cfg)) if detector else _source_of(run)
     truth = read_truth(source)
     if count is not None and (images or count < 1):
         raise InputError(f"--count is {count}: give a positive number, and not with --images, which names them.")
     chosen = _chosen(truth, images, source) if images else most_small(truth, count or IMAGES)
-    detections = read_detections(run, source)
+    detections = _drawn(detector.results(source, chosen), source) if detector else read_detections(run, source)
     written = []
     for image_id in tqdm(chosen, desc="draw", unit="image"):
         file, objects = truth[image_id]
@@ -106,25 +135,32 @@ def read_detections(run: Path, source: DatasetSource) -> dict[str, list[Drawn]]:
     if not path.is_file():
         raise InputError(
             f"{path} does not exist: the detector in {run} has not been evaluated. Do it with clsa-detect --engine E "
-            f"--config-file {run}/config.yaml --eval-only --resume OUTPUT_DIR {run}"
+            f"--config-file {run}/config.yaml --eval-only --resume OUTPUT_DIR {run}, or run it on these images alone: "
+            f"clsa-detect --engine E --config-file {run}/config.yaml --visualize {run} "
+            f"MODEL.WEIGHTS {run}/model_final.pth"
         )
-    names = _names_of_categories(source)
-    found: dict[str, list[Drawn]] = defaultdict(list)
     try:
-        for result in json.loads(path.read_text(encoding="utf-8")):
-            segmentation = result.get("segmentation")
-            area = float(mask_util.area(segmentation)) if segmentation else result["bbox"][2] * result["bbox"][3]
-            found[str(result["image_id"])].append(
-                Drawn(
-                    _corners(result["bbox"]),
-                    names[result["category_id"]],
-                    is_small=area < SMALL_AREA,
-                    score=float(result["score"]),
-                    rle=segmentation,
-                )
-            )
+        return _drawn(json.loads(path.read_text(encoding="utf-8")), source)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} holds no detections of {source.name} ({error!r}). Evaluate the run again.") from error
+
+
+def _drawn(results: Sequence[dict[str, Any]], source: DatasetSource) -> dict[str, list[Drawn]]:
+    """Detections in COCO's result format, by image."""
+    names = _names_of_categories(source)
+    found: dict[str, list[Drawn]] = defaultdict(list)
+    for result in results:
+        segmentation = result.get("segmentation")
+        area = float(mask_util.area(segmentation)) if segmentation else result["bbox"][2] * result["bbox"][3]
+        found[str(result["image_id"])].append(
+            Drawn(
+                _corners(result["bbox"]),
+                names[result["category_id"]],
+                is_small=area < SMALL_AREA,
+                score=float(result["score"]),
+                rle=segmentation,
+            )
+        )
     return found
 
 

@@ -19,14 +19,15 @@ from clsa.classification.image_folder import read_image_folder
 from clsa.classification.imagenet_batches import AugmentedViews, CachedRows
 from clsa.classification.imagenet_linear import check_settings, initial_layer, train_layer
 from clsa.classification.imagenet_probe import protocol, run_linear
-from clsa.classification.processes import Process, start_processes
 from clsa.classification.seeded_views import EpochBatches, in_order
 from clsa.configs.command import InputError
+from clsa.configs.launch import start_processes
 from clsa.configs.loading import load_config
+from clsa.configs.processes import Process
 from clsa.configs.run_files import read_result
 from clsa.convert.backbone_file import write_backbone
 
-ALONE = Process(0, 1, "cpu")
+ALONE = Process(0, 1, torch.device("cpu"))
 SETTINGS = ["IMAGENET.SIZE", "32", "IMAGENET.RESIZE", "36", "IMAGENET.EPOCHS", "3", "IMAGENET.BATCH_SIZE", "16"]
 SETTINGS += ["FEATURES.WORKERS", "0", "FEATURES.DEVICE", "cpu", "IMAGENET.LR", "0.1"]
 

@@ -8,10 +8,12 @@ import shutil
 from xml.etree import ElementTree
 
 import pytest
+import torch
 from PIL import Image
 
 from clsa.configs.command import InputError
 from clsa.configs.loading import load_config
+from clsa.configs.processes import Process
 from clsa.detection.config import get_cfg
 from clsa.detection.dataset_check import check_data, image_size
 from clsa.detection.odd_boxes import EDGE, FLAT, OUTSIDE, inspect_box, refuse_odd_boxes
@@ -166,7 +168,7 @@ def run_torchvision(kind, tmp_path):
     from clsa.detection import torchvision_engine
 
     words = ["OUTPUT_DIR", str(tmp_path / "out"), "MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", ""]
-    torchvision_engine.run(load_config(get_cfg(), CONFIG[kind], words), "test")
+    torchvision_engine.run(Process(0, 1, torch.device("cpu")), load_config(get_cfg(), CONFIG[kind], words), "test")
 
 
 def run_detectron2(kind, tmp_path):

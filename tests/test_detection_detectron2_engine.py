@@ -342,7 +342,7 @@ def arguments(config, *opts, **changed):
         ([], {"eval_only": True}, "--eval-only needs a detector"),
         (["OUTPUT_DIR", "nothing/here"], {"eval_only": True, "resume": True}, "--eval-only needs a detector"),
         ([], {"num_gpus": 999}, "--num-gpus is 999, PyTorch sees"),
-        ([], {"num_machines": 2}, "--num-machines is 2.*--dist-url tcp://HOST:PORT"),
+        ([], {"num_machines": 2}, "--dist-url is auto with --num-machines 2: give tcp://HOST:PORT"),
     ],
 )
 def test_what_cannot_run_is_refused_before_detectron2_starts(folder, mini_root, monkeypatch, opts, changed, message):

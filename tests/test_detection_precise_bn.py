@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from fvcore.nn.precise_bn import get_bn_modules
 
+from clsa.configs.processes import Process
 from clsa.detection.dataset_dicts import load_dataset_dicts
 from clsa.detection.loader import training_batches
 from clsa.detection.rcnn import build_model
@@ -45,7 +46,7 @@ def test_the_statistics_are_those_of_all_training_batches_together(mini_root, mo
         hook.remove()
     drifted = {name: norm.running_mean.clone() for name, norm in norms.items()}
 
-    estimate_bn_statistics(cfg, model, records, seed=5)
+    estimate_bn_statistics(Process(0, 1, torch.device("cpu")), cfg, model, records, seed=5)
     for name, norm in norms.items():
         inputs = torch.cat(seen[name], dim=1)  # (C, all positions of all images of all batches)
         mean = inputs.mean(dim=1)

@@ -4,8 +4,10 @@ So that nothing but the number of processes differs, no candidate is drawn by lo
 of them may be objects), every image has one size, hence no padding, and as many objects, hence as many regions.
 """
 
+import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,8 @@ import torch
 from PIL import Image
 
 from clsa.configs.loading import load_config
+from clsa.configs.processes import Process
+from clsa.configs.run_files import read_result
 from clsa.detection.config import get_cfg
 from clsa.detection.detector_checkpoint import read_checkpoint
 from clsa.detection.rcnn import build_model
@@ -47,9 +51,10 @@ OBJECT = (
 )
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
     """VOC2007 of 64 x 64 pixels with two objects in every image, and the config that trains on it."""
+    tmp_path = tmp_path_factory.mktemp("several")
     rng = np.random.default_rng(0)
     voc = tmp_path / "VOC2007"
     for folder in ("Annotations", "ImageSets/Main", "JPEGImages"):
@@ -67,21 +72,71 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def under_torchrun(root: Path, *overrides: str) -> subprocess.CompletedProcess:
-    """Two processes on the CPU."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "clsa.detection.train_net", "--engine", "torchvision", "--num-gpus", "0"]
-    command += ["--config-file", str(root / "small_voc.yaml"), *overrides]
+def start(root: Path, output: Path, launcher: list[str], options: list[str], *opts: str) -> subprocess.Popen:
+    """``clsa-detect`` on the CPU."""
+    command = [sys.executable, *launcher, "-m", "clsa.detection.train_net", "--num-gpus", "0", *options]
+    command += ["--config-file", str(root / "small_voc.yaml"), "OUTPUT_DIR", str(output), *opts]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "DETECTRON2_DATASETS": str(root)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_two_processes_under_torchrun_train_as_one_on_the_whole_batch(root, monkeypatch) -> None:
+@pytest.fixture(scope="module")
+def torchrun(root: Path) -> Path:
+    """OUTPUT_DIR of two processes that torchrun started."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    run = start(root, root / "two", launcher, ["--engine", "torchvision"])
+    _, said = run.communicate()
+    assert run.returncode == 0, said
+    return root / "two"
+
+
+def on_two_machines(root: Path, output: Path, engine: str, *opts: str) -> list[str]:
+    """What each of two processes said that were started by hand, as on two machines."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    words = ["--engine", engine, "--num-machines", "2", "--dist-url", url, "--machine-rank"]
+    machines = [start(root, output, [], [*words, rank], *opts) for rank in ("0", "1")]
+    said = [machine.communicate() for machine in machines]
+    for machine, (_, errors) in zip(machines, said, strict=True):
+        assert machine.returncode == 0, errors
+    return [out + errors for out, errors in said]
+
+
+def test_two_machines_by_hand_do_what_torchrun_does(root, torchrun) -> None:
+    output = root / "machines"
+    said = on_two_machines(root, output, "torchvision")
+    assert [text.count("result.json written") for text in said] == [1, 0]
+    ours, theirs = (read_result(folder / "result.json") for folder in (output, torchrun))
+    assert ours["details"]["processes"] == 2
+    assert all(ours[key] == theirs[key] for key in ("values", "per_class", "seed", "protocol", "dataset"))
+    a, b = (read_checkpoint(folder / "model_final.pth")["model"] for folder in (output, torchrun))
+    assert all(torch.equal(tensor, b[name]) for name, tensor in a.items())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("detectron2") is None, reason="detectron2 is not installed")
+def test_two_machines_by_hand_with_detectron2(root) -> None:
+    """Its own launch, with gloo on the CPU; a narrow ResNet-50, as its C4 head has no other; FrozenBN up to res2."""
+    narrow = [
+        "MODEL.RESNETS.DEPTH",
+        "50",
+        "MODEL.RESNETS.RES2_OUT_CHANNELS",
+        "32",
+        "MODEL.RESNETS.WIDTH_PER_GROUP",
+        "8",
+    ]
+    frozen = ["MODEL.BACKBONE.FREEZE_AT", "2"]
+    said = on_two_machines(root, root / "d2", "detectron2", *narrow, *frozen)
+    assert [text.count("result.json written") for text in said] == [1, 0]
+    result = read_result(root / "d2" / "result.json")
+    assert (result["engine"], result["details"]["processes"], result["seed"]) == ("detectron2", 2, 7)
+    assert sum("total_loss" in line for line in (root / "d2" / "metrics.json").read_text().splitlines()) == 1
+
+
+def test_two_processes_under_torchrun_train_as_one_on_the_whole_batch(root, torchrun, monkeypatch) -> None:
     monkeypatch.setenv("DETECTRON2_DATASETS", str(root))
     cfg = load_config(get_cfg(), str(root / "small_voc.yaml"), ["OUTPUT_DIR", str(root / "one")])
-    run(cfg, "small-voc")
-    done = under_torchrun(root, "OUTPUT_DIR", str(root / "two"))
-    assert done.returncode == 0, done.stderr
+    run(Process(0, 1, torch.device("cpu")), cfg, "small-voc")
     result = json.loads((root / "two" / "result.json").read_text())
     assert result["details"]["processes"] == 2
 

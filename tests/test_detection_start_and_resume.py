@@ -1,9 +1,11 @@
 """A start must be said, and a resumed run must be the run that was started: the messages of the command."""
 
 import pytest
+import torch
 
 from clsa.configs.command import InputError
 from clsa.configs.loading import find_config, load_config
+from clsa.configs.processes import Process
 from clsa.configs.run_files import write_config
 from clsa.detection.config import get_cfg
 from clsa.detection.resume_check import require_same_config
@@ -140,4 +142,4 @@ def test_without_a_checkpoint_resume_starts_with_any_config(tmp_path, mini_root,
     )
     write_config(tmp_path, load_config(get_cfg(), SMOKE))
     with pytest.raises(InputError, match="DEPTH is 26"):  # the next check, not the resumption
-        run(cfg, "smoke", resume=True)
+        run(Process(0, 1, torch.device("cpu")), cfg, "smoke", resume=True)

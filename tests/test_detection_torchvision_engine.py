@@ -11,12 +11,17 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from clsa.configs.command import InputError
 from clsa.configs.loading import load_config
+from clsa.configs.processes import Process
 from clsa.configs.run_files import read_result
 from clsa.detection.config import get_cfg
 from clsa.detection.detection_result import protocol_id, weights_record
 from clsa.detection.detector_checkpoint import last_checkpoint, read_checkpoint, write_checkpoint
 from clsa.detection.metrics_log import MetricsLog, Window
-from clsa.detection.torchvision_engine import refuse_sync_bn_on_cpu, require_finite, run
+from clsa.detection.norm_layers import refuse_sync_bn_on_cpu
+from clsa.detection.torchvision_engine import require_finite, run
+
+CPU = torch.device("cpu")
+ALONE = Process(0, 1, CPU)
 
 #: The smallest detector that is still one: ResNet-18, images of 32 pixels, a handful of regions.
 SMALL = """
@@ -99,7 +104,7 @@ def assert_same(a, b, path="checkpoint"):
 
 
 def test_a_voc_run_leaves_what_it_should(small, tmp_path, mini_root):
-    path = run(small("out"), "small-voc")
+    path = run(ALONE, small("out"), "small-voc")
     result = read_result(path)
     assert path == tmp_path / "out" / "result.json"
     assert (result["stage"], result["protocol"], result["engine"]) == ("detection", "small-voc", "torchvision")
@@ -158,7 +163,7 @@ def test_a_resumed_run_ends_with_the_same_bits(small, tmp_path):
 
 
 def test_masks_on_a_pyramid_then_evaluation_alone(small, tmp_path):
-    run(small("coco", "SOLVER.MAX_ITER", "2", "SOLVER.STEPS", "()", file="small_coco.yaml"), "small-coco")
+    run(ALONE, small("coco", "SOLVER.MAX_ITER", "2", "SOLVER.STEPS", "()", file="small_coco.yaml"), "small-coco")
     first = read_result(tmp_path / "coco" / "result.json")
     assert first["metric_flavour"] == "COCO"
     metrics = ("AP", "AP50", "AP75", "APs", "APm", "APl")
@@ -166,7 +171,7 @@ def test_masks_on_a_pyramid_then_evaluation_alone(small, tmp_path):
     assert set(first["per_class"]) == {"bbox/AP", "bbox/APs", "segm/AP", "segm/APs"}
     assert (tmp_path / "coco" / "inference" / "coco_instances_results.json").is_file()
     detector = str(tmp_path / "coco" / "model_final.pth")
-    run(small("again", "MODEL.WEIGHTS", detector, file="small_coco.yaml"), "small-coco", eval_only=True)
+    run(ALONE, small("again", "MODEL.WEIGHTS", detector, file="small_coco.yaml"), "small-coco", eval_only=True)
     again = read_result(tmp_path / "again" / "result.json")
     assert again["values"] == first["values"]
     assert again["weights"] == first["weights"]  # the backbone's, not the detector's
@@ -175,19 +180,19 @@ def test_masks_on_a_pyramid_then_evaluation_alone(small, tmp_path):
 
 
 def test_a_detector_of_another_architecture(small, tmp_path):
-    run(small("voc", "SOLVER.MAX_ITER", "1"), "small-voc")
+    run(ALONE, small("voc", "SOLVER.MAX_ITER", "1"), "small-voc")
     detector = str(tmp_path / "voc" / "model_final.pth")
     with pytest.raises(InputError, match=r"does not fit the config: \d+ tensors differ"):
-        run(small("b", "MODEL.WEIGHTS", detector, file="small_coco.yaml"), "small-coco", eval_only=True)
+        run(ALONE, small("b", "MODEL.WEIGHTS", detector, file="small_coco.yaml"), "small-coco", eval_only=True)
 
 
 def test_evaluation_alone_needs_a_detector(small):
     with pytest.raises(InputError, match="--eval-only needs a detector"):
-        run(small("a"), "small-voc", eval_only=True)
+        run(ALONE, small("a"), "small-voc", eval_only=True)
 
 
 def test_mixed_precision_and_evaluation_on_the_way(small, tmp_path):
-    run(small("amp", "SOLVER.AMP.ENABLED", "True", "SOLVER.MAX_ITER", "2", "TEST.EVAL_PERIOD", "1"), "small-voc")
+    run(ALONE, small("amp", "SOLVER.AMP.ENABLED", "True", "SOLVER.MAX_ITER", "2", "TEST.EVAL_PERIOD", "1"), "small-voc")
     assert all(line["total_loss"] > 0 for line in metrics_of(tmp_path / "amp"))
     assert (tmp_path / "amp" / "log.txt").read_text().count("voc_2007_test (VOC 11-point") == 2
 
@@ -199,7 +204,7 @@ def test_weights_are_loaded_and_counted(small, tmp_path):
     state = {k: v for k, v in build_trunk(18).state_dict().items() if not k.endswith("num_batches_tracked")}
     weights = tmp_path / "backbone.pth"
     write_backbone(weights, state, "torchvision", {"source": {"file": "some_checkpoint.pth", "method": "moco_v2"}})
-    run(small("w", "MODEL.WEIGHTS", str(weights), "SOLVER.MAX_ITER", "1", "SOLVER.BASE_LR", "0."), "small-voc")
+    run(ALONE, small("w", "MODEL.WEIGHTS", str(weights), "SOLVER.MAX_ITER", "1", "SOLVER.BASE_LR", "0."), "small-voc")
     result = read_result(tmp_path / "w" / "result.json")
     assert result["details"]["verified_tensors"] == len(state) == 100  # 20 convolutions and 20 norms of 4 tensors
     assert result["weights"] == weights_record(weights)
@@ -223,15 +228,13 @@ def test_an_infinite_loss_stops_with_its_parts(small):
         (("DATASETS.TRAIN", "()"), "DATASETS.TRAIN is empty"),
         (("MODEL.ROI_HEADS.NUM_CLASSES", "80"), "has 20 classes: set it to 20"),
         (("MODEL.RESNETS.STRIDE_IN_1X1", "True"), "STRIDE_IN_1X1 is True"),
-        (("MODEL.DEVICE", "cuda"), "PyTorch sees no GPU"),
+        (("MODEL.DEVICE", "cuda:1"), "MODEL.DEVICE is .cuda:1., which the torchvision engine"),
         (("MODEL.WEIGHTS", "nowhere.pth"), "MODEL.WEIGHTS nowhere.pth does not exist"),
     ],
 )
 def test_unusable_configs(small, overrides, message):
-    if torch.cuda.is_available() and "cuda" in overrides:
-        pytest.skip("there is a GPU")
     with pytest.raises(InputError, match=message):
-        run(small("x", *overrides), "small-voc")
+        run(ALONE, small("x", *overrides), "small-voc")
 
 
 def test_two_processes_train_and_evaluate_together(small, tmp_path, mini_root):
@@ -250,35 +253,24 @@ def test_two_processes_train_and_evaluate_together(small, tmp_path, mini_root):
     assert result["dataset"]["fingerprint"]["images"] == 40
 
 
+def test_the_model_computes_where_its_process_does(small, monkeypatch):
+    class Reached(Exception):
+        pass
+
+    def train(process, cfg, model, *_):
+        raise Reached({parameter.device.type for parameter in model.parameters()})
+
+    monkeypatch.setattr("clsa.detection.torchvision_engine.train", train)
+    with pytest.raises(Reached, match=r"\{'meta'\}"):  # in place of a GPU
+        run(Process(0, 1, torch.device("meta")), small("x"), "small-voc")
+
+
 def test_sync_bn_in_several_processes_needs_gpus(small):
     cfg = small("x", "MODEL.RESNETS.NORM", "SyncBN")
-    refuse_sync_bn_on_cpu(cfg, "cpu", 1)
-    refuse_sync_bn_on_cpu(cfg, "cuda", 8)
+    refuse_sync_bn_on_cpu(cfg, ALONE)
+    refuse_sync_bn_on_cpu(cfg, Process(3, 8, torch.device("cuda", 3)))
     with pytest.raises(InputError, match="SyncBN, which several processes can only run on GPUs"):
-        refuse_sync_bn_on_cpu(cfg, "cpu", 2)
-
-
-FAILING = """
-import os, time
-from clsa.configs.command import InputError
-from clsa.detection.processes import launch
-
-def fail():
-    if os.environ["RANK"] == "1":
-        raise InputError("no such thing")
-    time.sleep(60)  # ended by the other one's failure
-
-if __name__ == "__main__":
-    launch(fail, 2)
-"""
-
-
-def test_a_failing_process_ends_the_command_with_one_sentence(tmp_path):
-    (tmp_path / "failing.py").write_text(FAILING)  # a file of its own: the new processes import what they call
-    done = subprocess.run([sys.executable, str(tmp_path / "failing.py")], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "error in process 1: no such thing" in done.stderr
-    assert "Traceback" not in done.stderr
+        refuse_sync_bn_on_cpu(cfg, Process(0, 2, CPU))
 
 
 def test_checkpoints_are_read_without_trust(tmp_path):
@@ -315,7 +307,7 @@ def test_metrics_of_a_stopped_run_are_cut_at_the_resumed_iteration(tmp_path):
 
 
 def test_window_means():
-    window = Window()
+    window = Window(ALONE)
     window.add({"a": 1.0, "b": 4.0})
     window.add({"a": 2.0, "b": 8.0})
     assert window.mean_over_processes() == {"a": 1.5, "b": 6.0}

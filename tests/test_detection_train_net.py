@@ -49,7 +49,7 @@ def test_without_detectron2_one_sentence(arguments, capsys):
         (["--config-file", "configs/detection/nothing.yaml"], "'configs/detection/nothing.yaml' does not exist"),
         (["--config-file", "detection/voc_r50_c4_24k.yaml", "SOLVER.BASE_RL", "1"], "Did you mean 'SOLVER.BASE_LR'?"),
         (["--config-file", "detection/voc_r50_c4_24k.yaml", "SOLVER.BASE_LR"], "KEY VALUE pairs, got 1 words"),
-        (["--config-file", "detection/voc_r50_c4_24k.yaml", "--num-machines", "2"], "start each machine with torchrun"),
+        (["--config-file", "detection/voc_r50_c4_24k.yaml", "--num-machines", "2"], "give tcp://HOST:PORT"),
         (
             ["--config-file", "detection/voc_r50_c4_24k.yaml", "VIS_PERIOD", "5", "MODEL.WEIGHTS", ""],
             "the torchvision engine does not",

@@ -4,12 +4,19 @@ import json
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from clsa.configs.command import InputError
+from clsa.configs.loading import load_config
+from clsa.configs.processes import Process
+from clsa.detection.config import get_cfg
 from clsa.detection.dataset_dicts import find_source
+from clsa.detection.detect_images import Detector
+from clsa.detection.detector_checkpoint import write_checkpoint
 from clsa.detection.draw_detections import Drawn, match
+from clsa.detection.rcnn import build_model
 from clsa.detection.train_net import main
 from clsa.detection.visualize import most_small, read_detections, read_truth, visualize
 
@@ -123,3 +130,55 @@ def test_a_run_that_was_not_evaluated_says_how_it_can_be(run, tmp_path, capsys):
     assert "has not been evaluated. Do it with clsa-detect --engine E --config-file" in capsys.readouterr().err
     assert main(["--visualize", str(tmp_path / "nothing")]) == 1
     assert "Give the OUTPUT_DIR of a finished run" in capsys.readouterr().err
+
+
+SMALL_DETECTOR = """
+MODEL:
+  DEVICE: cpu
+  WEIGHTS: ""
+  BACKBONE: {FREEZE_AT: 0}
+  RESNETS: {DEPTH: 18, RES2_OUT_CHANNELS: 64, NORM: BN, STRIDE_IN_1X1: False}
+  RPN: {PRE_NMS_TOPK_TEST: 10, POST_NMS_TOPK_TEST: 4}
+  ROI_HEADS: {NAME: Res5ROIHeadsExtraNorm, NUM_CLASSES: 20, SCORE_THRESH_TEST: 0.0}
+  ROI_BOX_HEAD: {POOLER_RESOLUTION: 2}
+INPUT: {MIN_SIZE_TEST: 32}
+DATASETS: {TRAIN: [voc_2007_trainval], TEST: [voc_2007_test]}
+DATALOADER: {NUM_WORKERS: 0}
+"""
+
+
+def test_with_a_config_the_detector_runs_on_the_images(mini_root, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(mini_root))
+    (tmp_path / "small.yaml").write_text(SMALL_DETECTOR)
+    cfg = load_config(get_cfg(), str(tmp_path / "small.yaml"))
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    content = dict.fromkeys(("optimizer", "scaler", "config")) | {"seconds": 0.0, "seed": 0, "verified": 0}
+    weights = write_checkpoint(tmp_path, 1, True, {**content, "weights": {"file": None}, "model": model.state_dict()})
+    source = find_source("voc_2007_test")
+    first, second, *_ = read_truth(source)
+
+    detector = Detector("torchvision", with_weights(cfg, weights), Process(0, 1, torch.device("cpu")))
+    alone, both = detector.results(source, [second]), detector.results(source, [first, second])
+    assert {result["image_id"] for result in alone} == {second}
+    assert alone == [result for result in both if result["image_id"] == second]
+    assert len(alone) > 0
+
+    words = ["--num-gpus", "0", "--config-file", str(tmp_path / "small.yaml"), "--visualize", str(tmp_path / "out")]
+    command = [*words, "--images", second]
+    assert main(["--engine", "torchvision", *command, "MODEL.WEIGHTS", str(weights)]) == 0
+    path = tmp_path / "out" / "visualized" / f"{second}.png"
+    assert capsys.readouterr().out.split() == [str(path)]
+    with Image.open(path) as picture:
+        picture.load()
+    assert main(["--engine", "torchvision", *command]) == 1
+    assert "give MODEL.WEIGHTS OUTPUT_DIR/model_final.pth of a finished run" in capsys.readouterr().err
+    assert main([*command, "MODEL.WEIGHTS", str(weights)]) == 1
+    assert "give --engine torchvision or detectron2" in capsys.readouterr().err
+
+
+def with_weights(cfg, path):
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.WEIGHTS = str(path)
+    return cfg

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from clsa.configs.command import InputError
+from clsa.configs.launch import launch
 from clsa.configs.loading import load_config
 
 from ..config import get_cfg
@@ -50,13 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     cfg = load_config(get_cfg(), args.config_file, args.overrides)
-    if args.num_gpus is not None and args.num_gpus < 0:
-        raise InputError(f"--num-gpus is {args.num_gpus}, it must be 0 (CPU) or more.")
     if args.cache and not args.cached_features:
         raise InputError("--cache holds the features of --cached-features; augmented views are new in each epoch.")
 
+    import torch
+
     from ..imagenet_probe import run_linear, run_linear_cached
-    from ..processes import launch
 
     if args.cached_features:
         if args.num_gpus not in (None, 0, 1):
@@ -64,4 +64,5 @@ def run(args: argparse.Namespace) -> None:
         cache = args.cache or Path(args.output) / "features"
         run_linear_cached(cfg, args.weights, args.data, args.output, cache, args.resume)
     else:
-        launch(run_linear, args.num_gpus, cfg, args.weights, args.data, args.output, args.resume)
+        num_gpus = min(1, torch.cuda.device_count()) if args.num_gpus is None else args.num_gpus
+        launch(run_linear, num_gpus, cfg, args.weights, args.data, args.output, args.resume)
