@@ -1,9 +1,9 @@
 """From an encoded image to its crops: by Pillow, or by a quicker road with slightly different pixels.
 
 ``pil`` decodes and resamples with Pillow. ``simplejpeg`` decodes JPEGs with libjpeg-turbo, to the pixels that Pillow
-decodes, and resamples with PyTorch's vectorised kernel, the same antialiased filter with coarser weights: some values
-of a crop differ by one grey level (``benchmarks/data.py`` prints how many). What is no plain JPEG, or damaged, is left
-to Pillow, so that both decoders accept the same files.
+decodes, and resamples with PyTorch's vectorised kernel, the same antialiased filter with coarser weights: a few
+values in a hundred differ by one grey level, hardly any by two (``benchmarks/data.py`` prints how many). What is no
+plain JPEG, or damaged, is left to Pillow, so that both decoders accept the same files.
 """
 
 import io
