@@ -138,14 +138,14 @@ def test_a_voc_run_leaves_what_it_should(small, tmp_path, mini_root):
 
 def test_a_resumed_run_ends_with_the_same_bits(small, tmp_path):
     whole, stopped = small("whole"), small("stopped")
-    run(whole, "small-voc")
-    run(stopped, "small-voc")
+    run(ALONE, whole, "small-voc")
+    run(ALONE, stopped, "small-voc")
     for name in ("model_final.pth", "result.json"):  # as if killed in iteration 3
         (tmp_path / "stopped" / name).unlink()
     (tmp_path / "stopped" / "last_checkpoint").write_text("model_0000001.pth")
     with open(tmp_path / "stopped" / "metrics.json", "a") as file:
         file.write('{"iteration": 3, "total_l')
-    run(stopped, "small-voc", resume=True)
+    run(ALONE, stopped, "small-voc", resume=True)
     a, b = (read_checkpoint(tmp_path / name / "model_final.pth") for name in ("whole", "stopped"))
     assert a["iteration"] == b["iteration"] == 4
     for content in (a, b):
