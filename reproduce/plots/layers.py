@@ -48,6 +48,8 @@ def layer_plots(tables: Sequence[Table], gathered: Gathered) -> list[Plot]:
             chosen = {m.result["details"]["best_layer"] for m in results}
             group = groups.setdefault(key, _Group(table, protocol, layers))
             group.lines.append(_Line(row, by_layer(results), chosen))
+    for group in groups.values():
+        group.lines.sort(key=lambda line: gathered.methods.index(line.row.method))
     return [_plot(group) for group in groups.values()]
 
 
