@@ -13,6 +13,8 @@ FLOOR = 1.0
 def findings(tables: Sequence[Table], gathered: Gathered) -> list[str]:
     """The count of measures won and lost, a sentence a table, then the caveats."""
     tables = [table for table in tables if any(row.values[0] is not None for row in table.rows)]
+    # A probe of every layer is one measure, by its best layer; the others would be counted as measures of their own.
+    tables = [table for table in tables if not gathered.are_of_one_layer(table.sources)]
     telling = [table for table in tables if not _says_nothing(table)]
     sentences = [_sentence(table) for table in telling]
     silent = [table.subject for table in tables if table not in telling]

@@ -98,6 +98,12 @@ class Gathered:
         by_source = {str(m.folder / "result.json"): m for m in self.measured}
         return [by_source[source] for source in sources]
 
+    def are_of_one_layer(self, sources: Sequence[str]) -> bool:
+        """Whether all of these are of single layers whose comparison is there, too: they lie in its folder."""
+        comparing = [m for m in self.measured if "figures_by_layer" in m.result["details"]]
+        compared = {m.folder / layer for m in comparing for layer in m.result["details"]["figures_by_layer"]}
+        return all(m.folder in compared for m in self.results(sources))
+
     def leave_out(self, sentence: str) -> None:
         """Say once that something was left out, and why."""
         if sentence not in self.left_out:

@@ -144,6 +144,11 @@ class Table:
         value = row.values[column]
         return value is not None and round(value, self.decimals) == max(printed) > min(printed)
 
+    @property
+    def sources(self) -> list[str]:
+        """The result files behind all rows."""
+        return [source for row in self.rows for source in row.sources]
+
     def row(self, method: str) -> Row | None:
         return next((row for row in self.rows if row.method == method), None)
 

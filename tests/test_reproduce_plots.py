@@ -19,6 +19,7 @@ from clsa.reproduce.ap.annotations import read_annotations
 from clsa.reproduce.ap.measure import measure
 from clsa.reproduce.ap.results import read_results
 from clsa.reproduce.ap.sizes import size_bins
+from clsa.reproduce.findings import findings
 from clsa.reproduce.gather import Gathered, RunFolder, gather_folders
 from clsa.reproduce.plots.categories import category_plots, sorted_categories
 from clsa.reproduce.plots.fine_sizes import _curves, fine_size_plots
@@ -306,6 +307,7 @@ def test_methods_with_different_best_layers_share_a_picture_and_single_layers_ha
     of_layer = next(t.key for t in tables if t.columns[0].protocol.name == "voc07-svm-fair26-res4")
     assert of_layer not in drawn.values()
     assert by_layer(gathered.measured[1:2])["res4"].mean == 65.0
+    assert not any("measures" in sentence for sentence in findings(tables, gathered))  # no layer is counted as one
 
 
 def test_four_average_precisions_stand_side_by_side(tmp_path) -> None:

@@ -11,7 +11,7 @@ from .detection_sheet import detection_plot
 from .fine_sizes import fine_size_plots
 from .four_precisions import four_precision_plots
 from .headlines import headline_plots
-from .layers import is_of_one_layer, layer_plots
+from .layers import layer_plots
 from .low_shot import low_shot_plots
 from .pretraining_curves import curve_plots
 from .style import Plot
@@ -28,7 +28,7 @@ def all_plots(tables: Sequence[Table], gathered: Gathered, world: Path | None = 
     saved = SavedDetections(gathered, world)
     low_shot, layers = low_shot_plots(tables, gathered), layer_plots(tables, gathered)
     # One k alone, the first column of a low-shot table, is no headline; a layer is in the picture of all layers.
-    in_curves = {plot.section for plot in low_shot} | {t.key for t in tables if is_of_one_layer(t, gathered)}
+    in_curves = {plot.section for plot in low_shot} | {t.key for t in tables if gathered.are_of_one_layer(t.sources)}
     headlined = [table for table in tables if table.key not in in_curves]
     sheet = detection_plot(gathered, saved)
     return [

@@ -63,14 +63,6 @@ def protocol_of_all_layers(result: dict[str, Any]) -> str:
     return own.replace(f"-{result['details']['best_layer']}", "", 1)
 
 
-def is_of_one_layer(table: Table, gathered: Gathered) -> bool:
-    """Whether all its results are of layers whose comparison is there, too: they lie in that one's folder."""
-    compared = {
-        m.folder / layer for m in gathered.measured for layer in m.result["details"].get("figures_by_layer", {})
-    }
-    return all(m.folder in compared for row in table.rows for m in gathered.results(row.sources))
-
-
 def by_layer(results: Sequence[Measured]) -> dict[str, Sample]:
     """Layer -> its class mAP in each trial; layers without one are left out."""
     figures = [m.result["details"]["figures_by_layer"] for m in results]
