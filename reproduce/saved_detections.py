@@ -89,7 +89,7 @@ class SavedDetections:
 
     def _read(self, file: Path, truth: GroundTruth) -> Detections | None:
         try:
-            return read_results(file, truth)
+            return read_results(file, truth, may_be_empty=True)  # barely trained, a detector finds nothing
         except InputError as error:
             self._gathered.leave_out(str(error))
             return None

@@ -28,7 +28,7 @@ class Detections:
     shapes: np.ndarray | list[dict[str, Any]]
 
 
-def read_results(path: Path, truth: GroundTruth) -> Detections:
+def read_results(path: Path, truth: GroundTruth, may_be_empty: bool = False) -> Detections:
     """Read COCO results (a JSON list), or a folder of VOC's result files.
 
     An entry names its image by the annotations' integer id, or by a text: the image file's name without its ending,
@@ -36,14 +36,17 @@ def read_results(path: Path, truth: GroundTruth) -> Detections:
 
     With masks, sizes go by the mask's area. (pycocotools would take the box's where a result has both.)
 
+    Args:
+        may_be_empty: whether a file without any detection is one of a detector that found nothing, and no error.
+
     Raises:
         InputError: what is wrong with the file, and in which entry.
     """
     entries = read_voc_results(path, truth.category_names) if path.is_dir() else read_json(path)
-    return detections(entries, path, truth)
+    return detections(entries, path, truth, may_be_empty)
 
 
-def detections(entries: Any, source: Path, truth: GroundTruth) -> Detections:
+def detections(entries: Any, source: Path, truth: GroundTruth, may_be_empty: bool = False) -> Detections:
     """The same from the content of a result file.
 
     Raises:
@@ -55,7 +58,7 @@ def detections(entries: Any, source: Path, truth: GroundTruth) -> Detections:
             f"{source} holds a {type(entries).__name__}.{hint} COCO results are a list of "
             '{"image_id", "category_id", "bbox" or "segmentation", "score"}.'
         )
-    if not entries:
+    if not entries and not may_be_empty:
         raise InputError(f"{source} holds no detection, so there is nothing to measure. Evaluate the model again.")
     for position, entry in enumerate(entries, 1):
         if not isinstance(entry, dict):
@@ -74,7 +77,7 @@ def detections(entries: Any, source: Path, truth: GroundTruth) -> Detections:
             height, width = truth.image_sizes[image[position - 1]]
             shapes.append(run_lengths(entry.get("segmentation"), {"height": height, "width": width}, where))
     if truth.iou_type == "bbox":
-        shapes = np.array(shapes, dtype=np.float64)
+        shapes = np.array(shapes, dtype=np.float64).reshape(-1, 4)
         area = shapes[:, 2] * shapes[:, 3]
     else:
         # One by one: given a list of more than 255 masks, pycocotools 2.0.11 overflows a byte.
