@@ -224,6 +224,18 @@ def test_a_line_that_cannot_be_drawn_is_left_out_with_its_reason(mini_root, tmp_
     )
 
 
+def test_a_detector_that_found_nothing_is_drawn_and_not_left_out(mini_root, tmp_path) -> None:
+    (tmp_path / "inference").mkdir()
+    (tmp_path / "inference" / "coco_instances_results.json").write_text("[]")
+    zero = {f"bbox/{key}": 0.0 for key in ("AP", "APs", "APm", "APl")}
+    put_coco(tmp_path, "moco_v2", zero, per_class={"bbox/APs": {"person": 0.0}}, root=str(mini_root))
+    gathered, tables = read(tmp_path)
+    names = [plot.name for plot in all_plots(tables, gathered)]
+    assert "detections" in names
+    assert any(name.startswith("fine_sizes") for name in names)
+    assert gathered.left_out == []
+
+
 def test_without_annotations_there_is_no_size_curve_and_another_folder_of_data_is_tried(mini_root, tmp_path) -> None:
     put_detector(mini_root, tmp_path / "moco_v2", "moco_v2", 0.1)
     result = json.loads((tmp_path / "moco_v2" / "result.json").read_text())
