@@ -14,7 +14,7 @@ from clsa.configs.loading import find_config
 from .departures import in_words
 from .methods import look
 from .subjects import CLASSIFICATION_FLAVOURS
-from .tables import Column, Row, Table
+from .table import Column, Row, Table
 from .verdicts import Verdict, above, at_most_below
 
 PAPER = "configs/reproduce/claims.yaml"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from .claims import Judged, cell
 from .findings import FLOOR
 from .methods import look
-from .tables import Row, Table
+from .table import Row, Table
 from .verdicts import Verdict, above
 
 WORDS = ("reproduced", "within noise", "not reproduced", "not comparable")

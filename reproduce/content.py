@@ -9,11 +9,12 @@ from clsa.configs.run_files import git_commit, versions
 from .claims import Claim, Judged, judge_all
 from .comparisons import Comparison, Headline, compare, headline
 from .findings import findings
-from .gather import Gathered, Measured
+from .gather import Gathered
 from .ledger import Published
+from .measured import Measured
 from .methods import look
 from .progress import clock
-from .tables import PublishedRow, Table
+from .table import PublishedRow, Table
 
 NOT_COMPARABLE = (
     "Numbers from papers and repositories, each with its source. None of them was measured here. One stands beside a "

@@ -1,9 +1,9 @@
 """What a detection run did otherwise than the nearest published protocol, from its own result file."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .gather import Measured
+from .measured import Measured
 
 #: They follow the weights: Caffe's and PyTorch's ResNet-50 want other images, and neither way favours one.
 OF_THE_WEIGHTS = ("MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD", "INPUT.FORMAT", "MODEL.RESNETS.STRIDE_IN_1X1")
@@ -46,6 +46,19 @@ def departures(measured: Measured) -> list[dict[str, Any]]:
     if check.get("follows_scaling_rule"):
         return [d for d in differing if d["key"] not in SCALED]
     return differing
+
+
+def departures_note(title: str, measured: Sequence[Measured]) -> str:
+    """A sentence on what the runs of protocol ``title`` did otherwise than the nearest published one; or nothing."""
+    for m in measured:
+        differing = departures(m)
+        if differing:
+            return (
+                f"{title} is not {m.result['details']['protocol_check']['nearest']}. "
+                f"{len(differing)} settings that move AP differ (there): "
+                + "; ".join(f"{d['key']} {d['value']} ({d['protocol_value']})" for d in differing)
+            )
+    return ""
 
 
 def in_words(keys: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from .gather import Gathered
 from .methods import look
-from .tables import Row, Table
+from .table import Row, Table
 
 #: Percent: below it a detector has not begun to detect, and differences are those of a few lucky boxes.
 FLOOR = 1.0

@@ -9,58 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from clsa.configs.command import InputError
-from clsa.configs.run_files import read_result
 
+from .measured import Measured, method_of, read_checked
 from .methods import in_order
-from .stages import REESTIMATED
 from .stamp import read_stamp
-
-#: Fields of a result that the report computes with.
-RESULT_FIELDS = {
-    "values": dict,
-    "protocol": str,
-    "metric_flavour": str,
-    "engine": str,
-    "dataset": dict,
-    "stage": str,
-    "weights": dict,
-    "details": dict,
-    "config": dict,
-    "seed": int,
-    "trial": int,
-}
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One evaluation. ``named``: the user said which method it is, so several weights are pretrainings of one."""
-
-    method: str
-    folder: Path
-    result: dict[str, Any]
-    named: bool = False
-
-    @property
-    def stage(self) -> str:
-        """``"detection"`` or ``"classification"``."""
-        return self.result["stage"]
-
-    @property
-    def reestimated(self) -> bool:
-        """Whether BatchNorm's statistics were re-estimated for a probe."""
-        configured = (self.result["config"].get("FEATURES") or {}).get("REESTIMATE_BN", False)
-        return bool(configured) or self.folder.name.endswith(REESTIMATED)
-
-    @property
-    def weights(self) -> str | None:
-        """SHA-256 of the weights' file; None for a random start and for features without weights."""
-        return self.result["weights"].get("sha256")
-
-    @property
-    def data(self) -> str:
-        """What identifies the images: two miniature worlds of other seeds have the same file names."""
-        data = self.result["dataset"]
-        return json.dumps([data.get("fingerprint"), data.get("miniature")], sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -148,25 +100,13 @@ def gather_folders(folders: Sequence[RunFolder], output: Path) -> Gathered:
     return found
 
 
-def method_of(result: dict[str, Any]) -> str | None:
-    """The method that a result's weights, or its features, name; None where nothing does."""
-    weights = result["weights"]
-    named = weights.get("method") or (weights.get("source") or {}).get("method")
-    if named:
-        return named
-    features = result["details"].get("features")
-    if features and features != "backbone":
-        return features
-    return None if weights.get("file") else "random_init"
-
-
 def _read_results(found: Gathered, folder: RunFolder, named: bool) -> None:
     for path in sorted(folder.path.rglob("result.json")):
         if path in found.files:
             continue
         found.files.append(path)
         try:
-            result = _checked(path)
+            result = read_checked(path)
             method = folder.method or method_of(result)
             if method is None:
                 raise InputError(
@@ -197,13 +137,7 @@ def _leave_out_strangers(found: Gathered) -> None:
     kept: list[Measured] = []
     seen: dict[tuple, Path] = {}
     for m in found.measured:
-        path = m.folder / "result.json"
-        once = (*_name(m), m.method, m.weights, m.reestimated, m.result["metric_flavour"])
-        once += (
-            m.result["seed"],
-            m.result["trial"],
-            json.dumps([m.result["details"].get(key) for key in ("protocol_check", "flavours")]),
-        )
+        path, once = m.folder / "result.json", _identity(m)
         if m.data != common[_name(m)]:
             others = by_name[_name(m)][common[_name(m)]]
             found.left_out.append(
@@ -224,28 +158,18 @@ def _name(m: Measured) -> tuple[str, str, str | None]:
     return m.result["protocol"], m.result["engine"], m.result["dataset"].get("name")
 
 
+def _identity(m: Measured) -> tuple:
+    """Equal for two results that measured the same thing, so that one of them must not count."""
+    result = m.result
+    details = json.dumps([result["details"].get(key) for key in ("protocol_check", "flavours")])
+    measured = (m.method, m.weights, m.reestimated, result["metric_flavour"], result["seed"], result["trial"], details)
+    return (*_name(m), *measured)
+
+
 def _images(data: str) -> str:
     fingerprint, world = json.loads(data)
     images = f"{(fingerprint or {}).get('images', 'unknown number of')} images"
     return f"{images}, miniature world of seed {world.get('seed')}" if world else f"{images}, real"
-
-
-def _checked(path: Path) -> dict[str, Any]:
-    result = read_result(path)
-    for name, kind in RESULT_FIELDS.items():
-        if not isinstance(result[name], kind):
-            raise InputError(
-                f"{path}: {name} is {result[name]!r}, it must be a {kind.__name__}. Run the evaluation again."
-            )
-    for name in ("protocol", "metric_flavour", "engine"):
-        if not result[name]:
-            raise InputError(f"{path}: {name} is empty: its numbers compare with nothing. Run the evaluation again.")
-    for name, value in result["values"].items():
-        if value is not None and not (isinstance(value, (int, float)) and 0 <= value <= 100):
-            raise InputError(
-                f"{path}: {name} is {value!r}, it must be a percentage in 0..100. Run the evaluation again."
-            )
-    return result
 
 
 def _read_lines(path: Path, left_out: list[str]) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ from clsa.configs.command import InputError
 
 from .ap.annotations import GroundTruth, IouType, read_annotations
 from .ap.results import Detections, read_results
-from .gather import Gathered, Measured
+from .gather import Gathered
+from .measured import Measured
 
 #: Below the folder of a result. Those of VOC name images and classes by text.
 COCO_DETECTIONS = "inference/coco_instances_results.json"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .gather import Measured
+from .measured import Measured
 
 #: Flavour of each value of a classification result: one result holds four, of which its own flavour names the first.
 CLASSIFICATION_FLAVOURS = {

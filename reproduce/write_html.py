@@ -18,7 +18,7 @@ from .content import (
     published_values,
 )
 from .plots.style import Plot
-from .tables import Row, Table
+from .table import Row, Table
 from .verdicts import RULE
 
 STYLE = Path(__file__).parent / "report.css"

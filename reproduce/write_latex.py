@@ -3,7 +3,7 @@
 import re
 
 from .content import Content, published_cell, published_row_label
-from .tables import Row, Table
+from .table import Row, Table
 
 HEAD = """\
 % Needs \\usepackage{booktabs}. Take in with \\input{report.tex}. Standard deviations are over trials (n in the row).

@@ -14,7 +14,7 @@ from .content import (
     published_values,
 )
 from .plots.style import Plot
-from .tables import Column, Row, Table
+from .table import Column, Row, Table
 from .verdicts import RULE
 
 

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from .content import Content, published_cell, published_row_label
-from .tables import Row, Table
+from .table import Row, Table
 
 
 def terminal_text(content: Content, plots: Sequence[Mapping[str, str]] = (), width: int | None = None) -> str:

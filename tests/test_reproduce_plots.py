@@ -30,7 +30,8 @@ from clsa.reproduce.plots.low_shot import low_shot_plots, samples_by_k
 from clsa.reproduce.plots.style import DARK, LIGHT
 from clsa.reproduce.plots.three_sizes import three_size_plots
 from clsa.reproduce.saved_detections import SavedDetections
-from clsa.reproduce.tables import Table, build_tables
+from clsa.reproduce.table import Table
+from clsa.reproduce.tables import build_tables
 
 METHODS = ("chance", "colour_histogram", "hog", "random_init", "moco_v2", "clsa_single", "clsa_multi")
 FOUR = {"mAP envelope": 84.3, "mAP step": 84.0, "mAP 11-point": 82.1, "per-image AP": 91.0}

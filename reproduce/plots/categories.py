@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..gather import Gathered
-from ..tables import Column, Row, Table, flavour_of
+from ..protocol import flavour_of
+from ..table import Column, Row, Table
 from ..trials import sample
 from .style import WIDTH, Plot, Theme, add_legend, add_title, measured_by, row_styles, themed
 

@@ -23,8 +23,9 @@ from ..ap.results import Detections
 from ..ap.size_curve import FEWEST_OBJECTS, SizeLine, draw_size_curve, drawn_bins, hides_bins
 from ..ap.sizes import COCO_RANGES, size_bins
 from ..gather import Gathered
+from ..protocol import flavour_of
 from ..saved_detections import SavedDetections
-from ..tables import Column, Row, Table, flavour_of
+from ..table import Column, Row, Table
 from .style import WIDTH, Plot, Theme, add_legend, add_title, measured_by, row_styles, themed
 
 RESAMPLES = 500

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from ..subjects import CLASSIFICATION_FLAVOURS
-from ..tables import Table
+from ..table import Table
 from .style import WIDTH, Plot, Theme, add_legend, add_title, measured_by, themed, wrapped
 
 #: value key -> colour on a light and on a dark ground (Okabe and Ito), marker. Not a method's look.

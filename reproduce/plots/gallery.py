@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..gather import Gathered
 from ..saved_detections import SavedDetections
-from ..tables import Table
+from ..table import Table
 from .categories import category_plots
 from .detection_sheet import detection_plot
 from .fine_sizes import fine_size_plots

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from ..tables import Table
+from ..table import Table
 from .style import WIDTH, Plot, Theme, add_title, measured_by, row_pitch, row_styles, themed, typeset, wrapped
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from ..gather import Gathered, Measured
-from ..tables import Row, Table
+from ..gather import Gathered
+from ..measured import Measured
+from ..table import Row, Table
 from ..trials import Sample, sample
 from .style import WIDTH, Plot, Theme, add_legend, row_styles, themed
 

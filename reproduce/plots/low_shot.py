@@ -6,8 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..gather import Gathered, Measured
-from ..tables import Row, Table
+from ..gather import Gathered
+from ..measured import Measured
+from ..table import Row, Table
 from .style import WIDTH, Plot, Theme, add_legend, measured_by, row_styles, themed
 
 #: Of the four average precisions that a low-shot result has.

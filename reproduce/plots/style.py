@@ -13,7 +13,7 @@ matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
 from ..methods import look
-from ..tables import Column, Row
+from ..table import Column, Row
 
 DPI = 200
 

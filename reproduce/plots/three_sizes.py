@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from ..tables import Table
+from ..table import Table
 from .style import WIDTH, Plot, Theme, add_legend, measured_by, row_styles, themed
 
 
