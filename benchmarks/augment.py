@@ -20,7 +20,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from clsa.pretrain.augment import VOCABULARY, DrawnView, apply, build_views, draw_jitter
-from clsa.pretrain.batched_augment import apply_batch, encode, hue
+from clsa.pretrain.batched_augment import apply_batch, encode
+from clsa.pretrain.batched_operations import hue
 from clsa.pretrain.config import get_cfg
 
 

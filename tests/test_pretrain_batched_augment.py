@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from clsa.pretrain.augment import VOCABULARY, apply, build_views
-from clsa.pretrain.batched_augment import BATCHED, CODES, apply_batch, encode, hue
+from clsa.pretrain.batched_augment import BATCHED, CODES, apply_batch, encode
+from clsa.pretrain.batched_operations import hue
 from clsa.pretrain.config import get_cfg
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]

@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader
 from clsa.configs.command import InputError
 from clsa.configs.processes import Process
 from clsa.pretrain.augment import View
+from clsa.pretrain.batch_order import BatchOrder
 from clsa.pretrain.cli import main
 from clsa.pretrain.config import get_cfg
-from clsa.pretrain.data import BatchOrder, Normalise, ViewBatch, ViewDataset, augments_on_device, batches
+from clsa.pretrain.data import Normalise, ViewBatch, ViewDataset, augments_on_device, batches
 from clsa.pretrain.decoding import DECODERS
 from clsa.pretrain.seeding import Purpose, generator
 from clsa.pretrain.skipped_images import SkippedImages

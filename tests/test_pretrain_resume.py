@@ -16,9 +16,10 @@ from PIL import Image
 from torch import nn
 
 from clsa.configs.processes import Process
+from clsa.pretrain.batch_order import BatchOrder
 from clsa.pretrain.checkpointing import last_checkpoint, load_checkpoint
 from clsa.pretrain.cli import main
-from clsa.pretrain.data import BatchOrder, Normalise, batches
+from clsa.pretrain.data import Normalise, batches
 from clsa.pretrain.interruption import StopRequest
 from clsa.pretrain.knn_monitor import choose, leave_one_out_top1
 from clsa.pretrain.methods import MomentumContrast
