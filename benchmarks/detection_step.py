@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from clsa.configs.loading import load_config
 from clsa.configs.processes import Process
-from clsa.detection import torchvision_engine
+from clsa.detection import torchvision_training
 from clsa.detection.config import get_cfg
 from clsa.detection.dataset_dicts import XYWH
 from clsa.detection.mapper import DetectionMapper
@@ -101,7 +101,7 @@ def seconds_of_iterations(cfg: CfgNode, batches: list[list[dict[str, Any]]]) -> 
     def turn_about(storage: EventStorage) -> Iterator[list[dict[str, Any]]]:
         for iteration, batch in enumerate(tqdm(batches, unit="pair")):
             before = time.process_time()
-            torchvision_engine.seed_iteration(0, iteration, 0)
+            torchvision_training.seed_iteration(0, iteration, 0)
             trainer.iter = iteration
             trainer.run_step()
             scheduler.step()
@@ -117,11 +117,11 @@ def seconds_of_iterations(cfg: CfgNode, batches: list[list[dict[str, Any]]]) -> 
     with EventStorage() as storage:
         batches_and_turns = turn_about(storage)
         with (
-            mock.patch.object(torchvision_engine, "training_batches", return_value=batches_and_turns),
-            mock.patch.object(torchvision_engine, "load_dataset_dicts", return_value=[]),
-            mock.patch.object(torchvision_engine, "write_checkpoint"),
+            mock.patch.object(torchvision_training, "training_batches", return_value=batches_and_turns),
+            mock.patch.object(torchvision_training, "load_dataset_dicts", return_value=[]),
+            mock.patch.object(torchvision_training, "write_checkpoint"),
         ):
-            torchvision_engine.train(Process(0, 1, torch.device("cpu")), cfg, model, state, lambda: 0.0)
+            torchvision_training.train(Process(0, 1, torch.device("cpu")), cfg, model, state, lambda: 0.0)
         next(batches_and_turns)
     return ours_seconds, theirs_seconds
 

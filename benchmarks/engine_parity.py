@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from parity_cases import CASES, case_config, write_data
-from parity_engines import Detectron2Engine, Engine, Observation, TorchvisionEngine, observe_data, observe_model
+from parity_engines import Detectron2Engine, Engine, Observation, TorchvisionEngine
+from parity_observations import observe_data, observe_model
 from tqdm import tqdm
 
 #: Kind of observation -> how it is compared and the largest difference allowed.

@@ -3,7 +3,7 @@
 Everything comes from a seed through NumPy's generator and uniform numbers alone, which are the same bits on every
 machine and in every version, so that values written out by one run can be compared with on another.
 
-``engine_parity.py`` and tests/test_detection_parity.py share this module and ``parity_engines.py``.
+``engine_parity.py`` and tests/test_detection_parity.py share this module and its two neighbours of like name.
 """
 
 import json

@@ -52,7 +52,7 @@ def test_distances_written_out() -> None:
 
 
 def test_a_normal_distribution_is_told_from_a_uniform_one_of_equal_spread() -> None:
-    from parity_engines import moments
+    from parity_observations import moments
 
     rng = np.random.default_rng(0)
     normal, again = rng.normal(0, 0.01, 5000), rng.normal(0, 0.01, 5000)

@@ -11,7 +11,7 @@ from clsa.configs.processes import Process
 from clsa.detection.dataset_dicts import load_dataset_dicts
 from clsa.detection.loader import training_batches
 from clsa.detection.rcnn import build_model
-from clsa.detection.torchvision_engine import estimate_bn_statistics, seed_iteration
+from clsa.detection.torchvision_training import estimate_bn_statistics, seed_iteration
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 

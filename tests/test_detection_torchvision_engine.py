@@ -18,7 +18,8 @@ from clsa.detection.detection_result import protocol_id, weights_record
 from clsa.detection.detector_checkpoint import last_checkpoint, read_checkpoint, write_checkpoint
 from clsa.detection.metrics_log import MetricsLog, Window
 from clsa.detection.norm_layers import refuse_sync_bn_on_cpu
-from clsa.detection.torchvision_engine import require_finite, run
+from clsa.detection.torchvision_engine import run
+from clsa.detection.torchvision_training import require_finite
 
 CPU = torch.device("cpu")
 ALONE = Process(0, 1, CPU)
