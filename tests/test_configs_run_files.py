@@ -57,6 +57,27 @@ def test_a_damaged_result_is_refused(tmp_path: Path, content: str, message: str)
         read_result(tmp_path / "result.json")
 
 
+@pytest.mark.parametrize("writing", ["f.write(b'new' * 2**19)", "torch.save(torch.zeros(2**18), f)"])
+def test_a_full_disk_is_one_sentence_and_the_old_file_stays(tmp_path: Path, writing: str) -> None:
+    """A limit of the file's size stands for the disk: the system refuses the write in the same place."""
+    target = tmp_path / "a.pth"
+    target.write_bytes(b"old")
+    script = (
+        "import resource, signal, torch\nfrom clsa.configs.command import command\n"
+        "from clsa.configs.run_files import atomic_write\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2**19, 2**19))\n"
+        f"def main(argv):\n    with atomic_write({str(target)!r}) as f:\n        {writing}\n"
+        "raise SystemExit(command(main)())\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"-c: error: {target} cannot be written: File too large after ")
+    assert ended.stderr.endswith("Nothing is lost: what was there before is still there.\n")
+    assert ended.stderr.count("\n") == 1
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a.pth", b"old")]
+
+
 def test_an_error_while_writing_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", 1)
     with pytest.raises(RuntimeError, match="half way"), atomic_write(tmp_path / "a.json") as file:
