@@ -42,7 +42,7 @@ def train(
 ) -> None:
     """Train ``model`` in place from ``state["iteration"]`` to ``SOLVER.MAX_ITER``.
 
-    ``state``: see :func:`~clsa.detection.torchvision_engine.first_state`; ``seconds()``: how long the run has taken so far.
+    ``state``: see :func:`~clsa.detection.torchvision_engine.first_state`; ``seconds()``: how long the run has taken.
     """
     start, end, seed = state["iteration"], cfg.SOLVER.MAX_ITER, state["seed"]
     if start >= end:
