@@ -35,7 +35,7 @@ setup(
         "defusedxml>=0.7.1",
     ],
     extras_require={
-        "test": ["pytest>=7.4", "pytest-xdist>=3.5", "hypothesis>=6.90", "ruff>=0.6", *SHARDS, *FAST],
+        "test": ["pytest>=7.4", "pytest-xdist>=3.8", "hypothesis>=6.90", "ruff>=0.6", *SHARDS, *FAST],
         "shards": SHARDS,
         "fast": FAST,
     },
