@@ -8,7 +8,6 @@ This module is importable without detectron2; ``detectron2_trainer`` is not, and
 """
 
 import argparse
-import secrets
 from pathlib import Path
 
 import torch
@@ -80,7 +79,7 @@ def require_detectron2() -> None:
 
 
 def resolve_config(args: argparse.Namespace) -> CfgNode:
-    """detectron2's defaults, the YAML and the overrides, frozen; with a seed, so that the result can name it."""
+    """detectron2's defaults, the YAML and the overrides, frozen. A negative ``SEED`` stays: see ``with_one_seed``."""
     from detectron2.config import get_cfg
 
     args.config_file = str(find_config(args.config_file))
@@ -88,8 +87,6 @@ def resolve_config(args: argparse.Namespace) -> CfgNode:
     cfg.defrost()
     if args.num_gpus == 0:
         cfg.MODEL.DEVICE = "cpu"
-    if cfg.SEED < 0:
-        cfg.SEED = secrets.randbelow(10**9)
     cfg.freeze()
     return cfg
 

@@ -48,6 +48,7 @@ def run_in_each_process(cfg: CfgNode, protocol: str, args: argparse.Namespace) -
         InputError: weights that did not arrive; a detector's checkpoint that cannot be used.
     """
     started = time.perf_counter()
+    cfg = with_one_seed(cfg)
     default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="clsa")
     for name in (*cfg.DATASETS.TRAIN, evaluated_dataset(cfg)):
@@ -87,6 +88,17 @@ def run_in_each_process(cfg: CfgNode, protocol: str, args: argparse.Namespace) -
             },
         )
         logging.getLogger("clsa").info("%s/result.json written after %.0f s", cfg.OUTPUT_DIR, seconds)
+
+
+def with_one_seed(cfg: CfgNode) -> CfgNode:
+    """``cfg``, its ``SEED`` drawn by the main process if it is negative: the result names one for all machines."""
+    if cfg.SEED >= 0:
+        return cfg
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.SEED = int(comm.shared_random_seed())
+    cfg.freeze()
+    return cfg
 
 
 class Trainer(DefaultTrainer):
