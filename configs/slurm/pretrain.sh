@@ -2,8 +2,8 @@
 # Pretraining under SLURM, one process for each GPU, over as many time limits as it takes:
 #
 #   mkdir -p output
-#   sbatch --export=ALL,CONFIG=configs/pretrain/clsa_single_200ep_two_servers.yaml,TRAIN=imagenet/train,OUT=output/two_servers \
-#       configs/slurm/pretrain.sh
+#   CONFIG=configs/pretrain/clsa_single_200ep_two_servers.yaml TRAIN=imagenet/train OUT=output/two_servers \
+#       sbatch --export=ALL configs/slurm/pretrain.sh
 #
 # Nodes, GPUs, partition and time limit: as your cluster wants them, here or on sbatch's command line. SOLVER.BATCH_SIZE
 # must be a multiple of nodes x GPUs.
@@ -28,6 +28,8 @@ export WORLD_SIZE=$SLURM_NTASKS LOCAL_WORLD_SIZE=$SLURM_NTASKS_PER_NODE
 export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))
 export CONFIG TRAIN OUT
+# Since SLURM 22.05 srun does not take over --cpus-per-task of the job: the loader's workers would share one core.
+export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
 
 # Nobody is ended because another has left first: the first process may still be writing when one has gone.
 srun --kill-on-bad-exit=0 --wait=120 bash -c '
