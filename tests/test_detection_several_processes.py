@@ -126,10 +126,12 @@ def test_two_machines_by_hand_with_detectron2(root) -> None:
         "8",
     ]
     frozen = ["MODEL.BACKBONE.FREEZE_AT", "2"]
-    said = on_two_machines(root, root / "d2", "detectron2", *narrow, *frozen)
+    said = on_two_machines(root, root / "d2", "detectron2", *narrow, *frozen, "SEED", "-1")
     assert [text.count("result.json written") for text in said] == [1, 0]
     result = read_result(root / "d2" / "result.json")
-    assert (result["engine"], result["details"]["processes"], result["seed"]) == ("detectron2", 2, 7)
+    assert (result["engine"], result["details"]["processes"]) == ("detectron2", 2)
+    for log in ("log.txt", "log.txt.rank1"):  # one seed for both machines, though none was given
+        assert f"starts from random weights (seed {result['seed']})" in (root / "d2" / log).read_text()
     assert sum("total_loss" in line for line in (root / "d2" / "metrics.json").read_text().splitlines()) == 1
 
 
