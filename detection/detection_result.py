@@ -56,7 +56,7 @@ def check_datasets(cfg: CfgNode, needs_training_data: bool) -> None:
 
 
 def weights_record(weights_path: str | os.PathLike | None) -> dict[str, Any]:
-    """File, SHA-256 and the manifest's ``source`` of backbone weights; ``{"file": None, "sha256": None}`` without.
+    """File, SHA-256 and the manifest's ``source`` and ``architecture``; ``{"file": None, "sha256": None}`` without.
 
     Raises:
         InputError: the file does not exist, or its manifest is damaged.
@@ -66,15 +66,16 @@ def weights_record(weights_path: str | os.PathLike | None) -> dict[str, Any]:
     if not Path(weights_path).is_file():
         raise InputError(f"MODEL.WEIGHTS {weights_path} does not exist. Convert a checkpoint with clsa-convert.")
     manifest_path = Path(f"{weights_path}.json")
-    source = None
+    told = dict.fromkeys(("source", "architecture"))
     if manifest_path.is_file():
         try:
-            source = json.loads(manifest_path.read_text(encoding="utf-8")).get("source")
+            manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+            told = {name: manifest.get(name) for name in told}
         except (ValueError, AttributeError) as error:
             raise InputError(
                 f"{manifest_path} is not a readable manifest: {error}. Convert the weights again."
             ) from error
-    return {"file": str(weights_path), "sha256": sha256_of_file(weights_path), "source": source}
+    return {"file": str(weights_path), "sha256": sha256_of_file(weights_path), **told}
 
 
 def write_detection_result(
@@ -122,7 +123,7 @@ def write_detection_result(
         values=evaluation["values"],
         per_class=evaluation["per_class"],
         engine=engine,
-        weights=weights_record(weights_path) if weights is None else weights,
+        weights=_with_architecture(weights_record(weights_path) if weights is None else weights, cfg),
         dataset=_record(evaluated_dataset(cfg)),
         seed=cfg.SEED if seed is None else seed,
         trial=trial,
@@ -136,6 +137,12 @@ def write_detection_result(
             **(details or {}),
         },
     )
+
+
+def _with_architecture(weights: Mapping[str, Any], cfg: CfgNode) -> dict[str, Any]:
+    """Where no manifest names the architecture (a random start has none), it is what the config built."""
+    built = {"depth": cfg.MODEL.RESNETS.DEPTH, "width_per_group": cfg.MODEL.RESNETS.WIDTH_PER_GROUP}
+    return {**weights, "architecture": weights.get("architecture") or built}
 
 
 def _record(name: str) -> dict[str, Any]:

@@ -178,7 +178,7 @@ def test_mask_rcnn_with_fpn_on_coco_from_random_weights(mini_root, folder):
     sizes = ("AP", "AP50", "AP75", "APs", "APm", "APl")
     assert set(result["values"]) == {f"{task}/{metric}" for task in ("bbox", "segm") for metric in sizes}
     assert result["metric_flavour"] == "COCO"
-    assert result["weights"] == {"file": None, "sha256": None}
+    assert result["weights"] == {"file": None, "sha256": None, "architecture": {"depth": 50, "width_per_group": WIDTH}}
     assert result["details"]["verified_tensors"] == 0
     assert len(result["per_class"]["segm/APs"]) == 80
     assert json.loads((output / "inference" / "coco_instances_results.json").read_text())

@@ -114,7 +114,7 @@ def test_a_voc_run_leaves_what_it_should(small, tmp_path, mini_root):
     assert set(result["values"]) == {"bbox/AP", "bbox/AP50", "bbox/AP75"} | form
     assert result["details"]["flavours"]["bbox_coco_form"] == "COCO form of VOC, difficult ignored"
     assert len(result["per_class"]["bbox/AP"]) == 20
-    assert result["weights"] == {"file": None, "sha256": None}
+    assert result["weights"] == {"file": None, "sha256": None, "architecture": {"depth": 18, "width_per_group": 64}}
     assert result["seed"] == 7
     test_ids = (mini_root / "VOC2007" / "ImageSets" / "Main" / "test.txt").read_text().split()
     assert result["dataset"]["name"] == "voc_2007_test"
@@ -209,6 +209,7 @@ def test_weights_are_loaded_and_counted(small, tmp_path):
     result = read_result(tmp_path / "w" / "result.json")
     assert result["details"]["verified_tensors"] == len(state) == 100  # 20 convolutions and 20 norms of 4 tensors
     assert result["weights"] == weights_record(weights)
+    assert result["weights"]["architecture"]["depth"] == 18
     assert result["weights"]["source"]["method"] == "moco_v2"
     trained = read_checkpoint(tmp_path / "w" / "model_final.pth")
     assert trained["weights"] == result["weights"]
@@ -327,7 +328,9 @@ def test_weights_record(tmp_path):
     path.write_bytes(b"abc")
     record = weights_record(path)
     assert record["sha256"] == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert record["source"] is None
+    assert record["source"] is record["architecture"] is None
+    (tmp_path / "w.pkl.json").write_text('{"source": {"method": "x"}, "architecture": {"depth": 101}}')
+    assert weights_record(path)["architecture"] == {"depth": 101}
     (tmp_path / "w.pkl.json").write_text("{")
     with pytest.raises(InputError, match="not a readable manifest"):
         weights_record(path)
