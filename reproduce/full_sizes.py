@@ -7,6 +7,7 @@ FULL_SIZES = {"coco_2017_val": 5000, "voc_2007_test": 4952}
 #: ``FOLDER SPLIT -> SPLIT``, begin and end with; images of both splits.
 FULL_PROBES = (
     ("voc07-", " trainval -> test", 5011 + 4952),
+    ("voc07-", " train+val -> test", 5011 + 4952),
     ("imagenet-", " train -> val", 1_281_167 + 50_000),
 )
 
