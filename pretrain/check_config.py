@@ -1,6 +1,7 @@
 """Settings of pretraining that cannot work are refused, before anything is read or written."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from fvcore.common.config import CfgNode as CN
 
@@ -37,6 +38,7 @@ AT_LEAST_ONE = (
 NOT_NEGATIVE = (
     "SEED",
     "DATA.WORKERS",
+    "LOSS.BETA",
     "LOSS.BETA_ZERO_STEPS",
     "LOSS.BETA_RAMP_STEPS",
     "LOSS.DDM_TARGET_TEMPERATURE",
@@ -45,10 +47,21 @@ NOT_NEGATIVE = (
     "MONITOR.PERIOD",
     "MONITOR.SIZE",
     "STRONG.ROUNDS",
+    "SOLVER.LR",
+    "SOLVER.WEIGHT_DECAY",
     "SOLVER.MAX_ITER",
     "SOLVER.WARMUP_ITERS",
     "SOLVER.STOP_AFTER",
     "SOLVER.CHECKPOINT_KEEP",
+)
+FROM_0_TO_1 = (
+    "MODEL.KEY_MOMENTUM",
+    "WEAK.JITTER_PROB",
+    "WEAK.GRAY_PROB",
+    "WEAK.BLUR_PROB",
+    "WEAK.FLIP_PROB",
+    "STRONG.PROB",
+    "SOLVER.MOMENTUM",
 )
 
 
@@ -79,12 +92,13 @@ def check_config(cfg: CN, world_size: int = 1) -> None:
         if value(cfg, key) < 1:
             raise InputError(f"{key} is {value(cfg, key)}, it must be at least 1.")
     for key in NOT_NEGATIVE:
-        if value(cfg, key) < 0:
+        if not value(cfg, key) >= 0:  # nor NaN
             raise InputError(f"{key} is {value(cfg, key)}, it must not be negative.")
-    if cfg.LOSS.TEMPERATURE <= 0:
+    for key in FROM_0_TO_1:
+        if not 0 <= value(cfg, key) <= 1:
+            raise InputError(f"{key} is {value(cfg, key)}, it must lie in [0, 1].")
+    if not cfg.LOSS.TEMPERATURE > 0:
         raise InputError(f"LOSS.TEMPERATURE is {cfg.LOSS.TEMPERATURE}, it must be above 0.")
-    if not 0 <= cfg.MODEL.KEY_MOMENTUM <= 1:
-        raise InputError(f"MODEL.KEY_MOMENTUM is {cfg.MODEL.KEY_MOMENTUM}, it must lie in [0, 1].")
     keys = cfg.SOLVER.BATCH_SIZE * (2 if cfg.LOSS.SYMMETRIC else 1)
     if cfg.METHOD != "random_init" and keys > cfg.LOSS.QUEUE_LENGTH:
         raise InputError(
@@ -105,6 +119,7 @@ def check_config(cfg: CN, world_size: int = 1) -> None:
             "that are not trained on. Name one, or set MONITOR.PERIOD to 0."
         )
     _check_crops("WEAK.SCALE", [cfg.WEAK.SCALE])
+    _check_weak_operations(cfg)
     _check_weak_queries(cfg)
     _check_strong_views(cfg)
 
@@ -131,8 +146,27 @@ def _check_what_the_method_uses(cfg: CN) -> None:
             f"MODEL.NORM FrozenBN keeps BN's running statistics, MODEL.BN_STATISTICS {cfg.MODEL.BN_STATISTICS} would "
             "change them. Set one of the two only."
         )
+    strong_in_their_place = cfg.STRONG.AS_QUERY or (cfg.STRONG.AS_KEY and cfg.LOSS.SYMMETRIC)
+    if cfg.MODEL.BN_STATISTICS == "weak_views" and strong_in_their_place:
+        raise InputError(
+            "MODEL.BN_STATISTICS weak_views keeps the views of STRONG.SIZES out of BN's running statistics, not those "
+            "that STRONG.AS_QUERY and STRONG.AS_KEY put in the weak ones' place. Take re_estimated or all_views."
+        )
     if cfg.MODEL.BN_STATISTICS == "re_estimated" and cfg.MODEL.BN_REESTIMATION_STEPS < 1:
         raise InputError("MODEL.BN_STATISTICS re_estimated needs MODEL.BN_REESTIMATION_STEPS of at least 1, got 0.")
+
+
+def _check_weak_operations(cfg: CN) -> None:
+    jitter, sigma = cfg.WEAK.JITTER, cfg.WEAK.BLUR_SIGMA
+    if not (_are_numbers(jitter, 4) and all(strength >= 0 for strength in jitter) and jitter[3] <= 0.5):
+        raise InputError(
+            f"WEAK.JITTER is {_shown(jitter)}, it must be four numbers, the strengths of brightness, contrast, "
+            "saturation and hue: none negative, hue's 0.5 at most, which is half a turn of the colour circle."
+        )
+    if not (_are_numbers(sigma, 2) and 0 <= sigma[0] <= sigma[1]):
+        raise InputError(
+            f"WEAK.BLUR_SIGMA is {_shown(sigma)}, it must be (low, high), in pixels, with 0 <= low <= high."
+        )
 
 
 def _check_weak_queries(cfg: CN) -> None:
@@ -170,15 +204,28 @@ def _check_pairs(
             f"{size_key} {tuple(sizes)} and {scale_key} {tuple(scales)} must name one size and one (low, high) "
             f"range of crop areas for each {view}."
         )
+    if not all(isinstance(size, int) and size >= 1 for size in sizes):
+        raise InputError(f"{size_key} is {_shown(sizes)}, each must be a whole number of pixels, at least 1.")
     _check_crops(scale_key, scales)
 
 
 def _check_crops(key: str, scales: Sequence[Sequence[float]]) -> None:
     for scale in scales:
-        if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
+        if not (_are_numbers(scale, 2) and 0 < scale[0] <= scale[1] <= 1):
             raise InputError(
-                f"{key} holds {tuple(scale)}, a range of crop areas is (low, high) with 0 < low <= high <= 1."
+                f"{key} holds {_shown(scale)}, a range of crop areas is (low, high) with 0 < low <= high <= 1."
             )
+
+
+def _are_numbers(values: Any, count: int) -> bool:
+    """Whether it is a list or tuple of so many: the type of a tuple's parts is checked by nobody else."""
+    if not isinstance(values, (tuple, list)) or len(values) != count:
+        return False
+    return all(isinstance(number, (int, float)) for number in values)
+
+
+def _shown(values: Any) -> Any:
+    return tuple(values) if isinstance(values, list) else values
 
 
 def _one_of(cfg: CN, key: str, allowed: tuple) -> None:

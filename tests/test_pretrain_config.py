@@ -34,6 +34,17 @@ def test_imagenet_configs_keep_to_the_papers_defaults(name):
         (["WEAK.SCALE", "(0.5, 0.2)"], r"WEAK.SCALE holds \(0.5, 0.2\), a range of crop areas is"),
         (["SOLVER.LOG_PERIOD", "0"], "SOLVER.LOG_PERIOD is 0, it must be at least 1"),
         (["SEED", "-1"], "SEED is -1, it must not be negative"),
+        (["SOLVER.LR", "-1.0"], "SOLVER.LR is -1.0, it must not be negative"),
+        (["STRONG.PROB", "1.5"], r"STRONG.PROB is 1.5, it must lie in \[0, 1\]"),
+        (["SOLVER.MOMENTUM", "-0.1"], r"SOLVER.MOMENTUM is -0.1, it must lie in \[0, 1\]"),
+        (["WEAK.JITTER", "(0.4, 0.4, 0.4)"], r"WEAK.JITTER is \(0.4, 0.4, 0.4\), it must be four numbers"),
+        (["WEAK.JITTER", "(0.4, 0.4, 0.4, 0.8)"], "0.8.*, it must be four numbers.* hue's 0.5 at most"),
+        (["WEAK.JITTER", "(0.4, -0.4, 0.4, 0.1)"], "-0.4.*, it must be four numbers.*none negative"),
+        (["WEAK.BLUR_SIGMA", "(2.0,)"], r"WEAK.BLUR_SIGMA is \(2.0,\), it must be \(low, high\)"),
+        (["STRONG.SIZES", "(0,)"], r"STRONG.SIZES is \(0,\), each must be a whole number of pixels, at least 1"),
+        (["STRONG.SIZES", "(96.5,)"], r"STRONG.SIZES is \(96.5,\), each must be a whole number"),
+        (["STRONG.SCALES", "(0.1,)"], "STRONG.SCALES holds 0.1, a range of crop areas is"),
+        (["WEAK.SCALE", "(0.2, 'all')"], r"WEAK.SCALE holds \(0.2, 'all'\), a range of crop areas is"),
         (["SOLVER.PRECISION", "int8"], "SOLVER.PRECISION is 'int8', it must be one of float32, bfloat16, float16"),
     ],
 )
@@ -59,6 +70,10 @@ def test_bad_values_are_refused(overrides, message):
             "256 does not divide among 1 processes of 3 micro-batches each. Take a multiple of 3",
         ),
         (["STRONG.AS_QUERY", "True"], "ablations of METHOD moco_v2, got METHOD clsa_single"),
+        (
+            ["METHOD", "moco_v2", "STRONG.AS_QUERY", "True", "MODEL.BN_STATISTICS", "weak_views"],
+            "weak_views keeps the views of STRONG.SIZES out .*not those that STRONG.AS_QUERY.* Take re_estimated",
+        ),
     ],
 )
 def test_options_that_the_method_has_no_use_for_are_refused(overrides, message):
