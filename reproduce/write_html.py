@@ -55,7 +55,7 @@ def html_text(content: Content, plots: Sequence[Plot], pictures: Mapping[tuple[s
 def _headline(content: Content) -> str:
     """What was measured, with what, and whether the claim stands: the first screen, also of a phone."""
     top = content.headline
-    word = f"<p class='verdict {top.word.replace(' ', '-')}'>{escape(top.word)}</p>" if top.word else ""
+    word = f"<p class='verdict {_class(top.word)}'>{escape(top.word)}</p>" if top.word else ""
     lines = "".join(
         f"<p><b>{name}:</b> {_sub(what)}</p>"
         for name, what in (("Measured", top.measured), ("The paper", top.paper))
@@ -65,6 +65,11 @@ def _headline(content: Content) -> str:
         f"<p class='title'>{escape(content.title)}</p><h1>{_sub(top.question)}</h1>{word}"
         f"<p class='answer'>{_sub(top.answer)}</p>{lines}"
     )
+
+
+def _class(word: str) -> str:
+    """``"above-beyond-noise"``: a verdict's word as CSS knows it."""
+    return word.replace(",", "").replace(" ", "-")
 
 
 def _comparisons(content: Content) -> str:
@@ -86,7 +91,7 @@ def _claims(content: Content) -> str:
         facts = [("Why", j.verdict.reason), ("Measured here", j.measured)]
         facts += [("To settle it", j.claim.to_settle), ("Metric flavours", j.claim.flavours)]
         lines = "".join(f"<dt>{name}</dt><dd>{_sub(what)}</dd>" for name, what in facts if what)
-        word = f"<span class='verdict {j.verdict.word.replace(' ', '-')}'>{escape(j.verdict.word)}</span>"
+        word = f"<span class='verdict {_class(j.verdict.word)}'>{escape(j.verdict.word)}</span>"
         parts.append(f"<article><h3>{word} {_sub(j.claim.statement)}</h3><dl>{lines}</dl></article>")
     return f"<section class='claims'><h2>The paper's claims</h2>{''.join(parts)}</section>"
 
