@@ -221,7 +221,7 @@ def test_results_that_cannot_be_meant_so(tmp_path: Path, capsys, results: Any, m
         ({"images": []}, "images: the list is empty"),
         ({"images": [{"id": 7}, {"id": 7}]}, "images: each needs an integer id of its own"),
         ({"annotations": [{**BOX, "image_id": 8, "area": 1}]}, r"annotation 1 needs an image_id .*KeyError\(8\)"),
-        ({"annotations": [BOX]}, r"annotation 1 needs .* and an area: KeyError\('area'\)"),
+        ({"annotations": [BOX]}, r"annotation 1 needs .* and a finite area: KeyError\('area'\)"),
     ],
 )
 def test_annotations_that_cannot_be_meant_so(tmp_path: Path, capsys, changes: dict, message: str) -> None:

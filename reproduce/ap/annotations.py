@@ -4,18 +4,17 @@ Shapes: G objects of I images and K categories; images and categories are number
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pycocotools import mask as mask_tools
 
 from clsa.configs.command import InputError
 from clsa.datasets.voc_coco_form import Difficult
 
+from .masks import is_finite, run_lengths
 from .voc_form import voc_as_coco
 
 IouType = Literal["bbox", "segm"]
@@ -64,7 +63,9 @@ def read_annotations(
         isinstance(content.get(key), list) for key in ("images", "annotations", "categories")
     ):
         raise InputError(f"{path} is no COCO annotation file: it needs lists 'images', 'annotations' and 'categories'.")
-    policy = str(content.get("info", {}).get("description", "")).partition("in COCO's form; difficult objects: ")[2]
+    info = content.get("info")  # COCO's own is a dictionary; other tools leave null or a list
+    description = str(info.get("description", "")) if isinstance(info, dict) else ""
+    policy = description.partition("in COCO's form; difficult objects: ")[2]
     return ground_truth(
         content, path, iou_type, f"COCO form of VOC, difficult {policy.split(';')[0]}" if policy else "COCO"
     )
@@ -86,11 +87,11 @@ def ground_truth(content: Mapping[str, Any], source: Path, iou_type: IouType, fl
         try:
             image.append(image_number[annotation["image_id"]])
             category.append(category_number[annotation["category_id"]])
-            area.append(float(annotation["area"]))
+            area.append(_area(annotation["area"]))
             crowd.append(bool(annotation.get("iscrowd", 0)))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
-                f"{where} needs an image_id and a category_id that the file lists, and an area: {error!r} in "
+                f"{where} needs an image_id and a category_id that the file lists, and a finite area: {error!r} in "
                 f"{str(annotation)[:200]}"
             ) from error
         if iou_type == "bbox":
@@ -124,33 +125,10 @@ def read_json(path: Path) -> Any:
 
 def checked_box(box: Any, where: str) -> list[float]:
     """``box`` if it is ``[x, y, width, height]`` of finite numbers, neither side below 0, else an ``InputError``."""
-    is_box = isinstance(box, list) and len(box) == 4 and all(_is_finite(side) for side in box)
+    is_box = isinstance(box, list) and len(box) == 4 and all(is_finite(side) for side in box)
     if not is_box or min(box[2:]) < 0:
         raise InputError(f"{where}: bbox is {box!r}. [x, y, width, height] is needed, finite, no side below 0.")
     return box
-
-
-def run_lengths(segmentation: Any, image: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Polygons, or a run-length encoding of either kind, as a compressed one of the image's size.
-
-    Raises:
-        InputError: neither of them, or of another size.
-    """
-    size = [image.get("height"), image.get("width")]
-    try:
-        if isinstance(segmentation, list):
-            return mask_tools.merge(mask_tools.frPyObjects(segmentation, *size))
-        if isinstance(segmentation["counts"], list):
-            segmentation = mask_tools.frPyObjects(segmentation, *size)
-        if list(segmentation["size"]) == size:
-            return segmentation
-        problem = f"a mask of size {segmentation['size']}"
-    except Exception as error:  # pycocotools' compiled code raises what comes: bare Exception, TypeError, IndexError
-        problem = f"{str(segmentation)[:80]!r} ({type(error).__name__})"
-    raise InputError(
-        f"{where}: segmentation is {problem}. Masks need polygons or run lengths (RLE) of the image's height and "
-        f"width, {size}; for boxes leave --iou-type bbox."
-    )
 
 
 def _by_id(entries: list[Any], where: str) -> dict[int, Mapping[str, Any]]:
@@ -166,5 +144,8 @@ def _by_id(entries: list[Any], where: str) -> dict[int, Mapping[str, Any]]:
     return dict(sorted(by_id.items()))
 
 
-def _is_finite(number: Any) -> bool:
-    return isinstance(number, (int, float)) and math.isfinite(number)
+def _area(area: Any) -> float:
+    """An object without one would be in no size's range, and vanish from every AP."""
+    if not is_finite(area):
+        raise ValueError(f"area is {area!r}")
+    return float(area)

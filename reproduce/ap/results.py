@@ -1,6 +1,5 @@
 """A detector's result file, from any detector, as arrays; whatever cannot be meant so is refused by name."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from pycocotools import mask as mask_tools
 
 from clsa.configs.command import InputError
 
-from .annotations import GroundTruth, checked_box, read_json, run_lengths
+from .annotations import GroundTruth, checked_box, read_json
+from .masks import is_finite, run_lengths
 from .voc_form import read_voc_results
 
 
@@ -68,7 +68,7 @@ def detections(entries: Any, source: Path, truth: GroundTruth, may_be_empty: boo
     score, shapes = [], []
     for position, entry in enumerate(entries, 1):
         where, value = f"{source}, result {position}", entry.get("score")
-        if type(value) not in (int, float) or not math.isfinite(value):
+        if type(value) is bool or not is_finite(value):
             raise InputError(f"{where}: score is {value!r}. A finite number is needed; was the model trained to NaN?")
         score.append(value)
         if truth.iou_type == "bbox":
