@@ -10,8 +10,10 @@ from typing import Any
 
 from clsa.configs.command import InputError
 
+from .full_sizes import full_size
 from .measured import Measured, method_of, read_checked
 from .methods import in_order
+from .protocol import settings_of
 from .stamp import read_stamp
 
 
@@ -84,13 +86,14 @@ def gather_folders(folders: Sequence[RunFolder], output: Path) -> Gathered:
     """Every result.json below ``folders``, whoever made it; the curves of pretraining where one lies beside.
 
     Raises:
-        InputError: a folder that is not there.
+        InputError: a folder that is not there; one NAME for results that name several methods themselves.
     """
     found = Gathered(output, [])
     for folder in folders:
         if not folder.path.is_dir():
             raise InputError(f"{folder.path} is not a folder. Give folders with result.json files somewhere below.")
         _read_results(found, folder, named=folder.method is not None)
+    _refuse_mixed_names(found.measured)
     found.methods = in_order(m.method for m in found.measured)
     for m in found.measured:
         checkpoint = (m.result["weights"].get("source") or {}).get("file")
@@ -118,6 +121,21 @@ def _read_results(found: Gathered, folder: RunFolder, named: bool) -> None:
         found.measured.append(Measured(method, path.parent, result, named))
 
 
+def _refuse_mixed_names(measured: Sequence[Measured]) -> None:
+    """A NAME says that all its results are one method's: what names itself otherwise must not enter its mean."""
+    of_name: dict[str, dict[str, list[Path]]] = {}
+    for m in measured:
+        if m.named and (own := method_of(m.result)):
+            of_name.setdefault(m.method, {}).setdefault(own, []).append(m.folder)
+    for name, methods in of_name.items():
+        if len(methods) > 1:
+            listed = "; ".join(f"{own} ({len(folders)}, as in {folders[0]})" for own, folders in methods.items())
+            raise InputError(
+                f"{name}=DIR takes all results below DIR for one method, but they name {len(methods)} methods "
+                f"themselves: {listed}. Give each method's own folder, METHOD=DIR/METHOD, or DIR without a name."
+            )
+
+
 def _read_curve(found: Gathered, method: str, metrics: Path) -> None:
     if metrics.is_file():
         found.files.append(metrics)
@@ -128,30 +146,45 @@ def _read_curve(found: Gathered, method: str, metrics: Path) -> None:
 
 def _leave_out_strangers(found: Gathered) -> None:
     """Drop results of other data under the same name, and evaluations that are there twice."""
-    common: dict[tuple, str] = {}
-    by_name: dict[tuple, Counter[str]] = {}
-    for m in found.measured:
-        by_name.setdefault(_name(m), Counter())[m.data] += 1
-    for name, counts in by_name.items():
-        common[name] = counts.most_common(1)[0][0]
+    common = _common_data(found.measured)
     kept: list[Measured] = []
     seen: dict[tuple, Path] = {}
     for m in found.measured:
-        path, once = m.folder / "result.json", _identity(m)
-        if m.data != common[_name(m)]:
-            others = by_name[_name(m)][common[_name(m)]]
+        path, once, (data, others) = m.folder / "result.json", _identity(m), common[_name(m)]
+        if m.data != data:
             found.left_out.append(
                 f"{path}: its {m.result['dataset'].get('name')} has other images ({_images(m.data)}) than that of "
-                f"{others} other results of {m.result['protocol']} ({_images(common[_name(m)])}). Report it by itself."
+                f"{others} other results of {m.result['protocol']} ({_images(data)}). Report it by itself."
             )
         elif once in seen:
             found.left_out.append(
-                f"{path}: same method, weights, protocol, seed and trial as {seen[once]}, which is counted once."
+                f"{path}: same method, weights, protocol, settings, seed and trial as {seen[once]}, which is counted "
+                "once."
             )
         else:
             seen[once] = path
             kept.append(m)
     found.measured = kept
+
+
+def _common_data(measured: Sequence[Measured]) -> dict[tuple, tuple[str, int]]:
+    """Name -> the images that its results are compared on, and how many these are.
+
+    The full data set where one result was measured on it, however many were on a part; else what most have.
+    """
+    by_name: dict[tuple, Counter[str]] = {}
+    for m in measured:
+        by_name.setdefault(_name(m), Counter())[m.data] += 1
+
+    def full(name: tuple[str, str, str | None], data: str) -> bool:
+        fingerprint, world = json.loads(data)
+        size = full_size(name[2] or "", name[0])
+        return world is None and size is not None and (fingerprint or {}).get("images") == size
+
+    return {
+        name: max(counts.most_common(), key=lambda item, name=name: (full(name, item[0]), item[1]))
+        for name, counts in by_name.items()
+    }
 
 
 def _name(m: Measured) -> tuple[str, str, str | None]:
@@ -162,8 +195,8 @@ def _identity(m: Measured) -> tuple:
     """Equal for two results that measured the same thing, so that one of them must not count."""
     result = m.result
     details = json.dumps([result["details"].get(key) for key in ("protocol_check", "flavours")])
-    measured = (m.method, m.weights, m.reestimated, result["metric_flavour"], result["seed"], result["trial"], details)
-    return (*_name(m), *measured)
+    settings = (settings_of(m), m.reestimated, result["metric_flavour"], details)
+    return (*_name(m), m.method, m.weights, *settings, result["seed"], result["trial"])
 
 
 def _images(data: str) -> str:

@@ -6,15 +6,20 @@ An entry::
     epochs: 200                          # of pretraining; left out where there are none, or the source does not say
     protocol: voc-r50-c4-24k
     engine: detectron2                   # left out where the source does not say
+    head: c4                             # of a detector: c4, moco-2fc, infomin-4conv1fc, or "not stated"
+    schedule: 24k                        # of a detector: 24k, 1x, 2x, or "not stated"; both as the protocol's id says
+    depth: 50                            # of the ResNet; left out: 50
     metric_flavour: VOC 11-point, IoU .50:.95
     values: {bbox/AP50: 82.4}            # named as in result.json
     spread: {bbox/AP50: 0.2}             # standard deviation over trials, if the source gives one
     trials: 5
     source: detection/README of facebookresearch/moco
     status: verified                     # or second-hand (quoted by somebody else), or unverified
+    departs: MAX_SIZE_TRAIN 1200         # what was done otherwise than the protocol, so that it compares with nothing
     note: free text
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -24,6 +29,7 @@ import yaml
 
 from clsa.configs.command import InputError
 
+NOT_STATED = "not stated"
 FOLDER = Path(__file__).parent / "ledger"
 STATUSES = ("verified", "second-hand", "unverified")
 FLAVOURS = (
@@ -41,7 +47,7 @@ FLAVOURS = (
 
 @dataclass(frozen=True)
 class Published:
-    """One published set of numbers; ``values`` in percent, or hours."""
+    """One published set of numbers; ``values`` in percent, or hours. ``head``, ``schedule``: None but of a detector."""
 
     method: str
     protocol: str
@@ -54,6 +60,10 @@ class Published:
     spread: dict[str, float] = field(default_factory=dict)
     trials: int | None = None
     note: str = ""
+    head: str | None = None
+    schedule: str | None = None
+    depth: int = 50
+    departs: str = ""
 
 
 def read_ledger(folder: Path = FOLDER, own: Sequence[Path] = ()) -> list[Published]:
@@ -100,9 +110,29 @@ def check_entry(entry: Any, where: str) -> Published:
     _require(
         set(entry.get("spread", {})) <= set(entry["values"]), where, "spread", entry, "of the same names as values"
     )
-    for name in ("epochs", "trials"):
+    for name, stated in zip(("head", "schedule"), detector_of(entry["protocol"]) or (None, None), strict=True):
+        needed = f"{stated}, as the protocol's id says" if stated else "left out: the protocol is none of a detector"
+        _require(entry.get(name, stated) == stated, where, name, entry, needed)
+        entry = {**entry, name: stated}
+    for name in ("note", "departs"):
+        _require(isinstance(entry.get(name, ""), str), where, name, entry, "a text")
+    for name in ("epochs", "trials", "depth"):
         _require(name not in entry or (type(entry[name]) is int and entry[name] > 0), where, name, entry, "a count")
     return Published(**entry)
+
+
+def detector_of(protocol: str) -> tuple[str, str] | None:
+    """Head and schedule of a detector's protocol, ``("moco-2fc", "1x")`` of ``coco-r50-fpn-1x-moco-2fc``; else None.
+
+    A C4 detector has one head, which its id does not repeat. An id that names neither is of a detector not stated.
+    """
+    if not protocol.startswith(("voc-", "coco-")):
+        return None
+    named = re.fullmatch(r"(?:voc|coco)-r\d+-(?:(c4)-(24k|1x|2x)|fpn-(24k|1x|2x)-(.+))", protocol)
+    if named is None:
+        return NOT_STATED, NOT_STATED
+    c4, of_c4, of_fpn, head = named.groups()
+    return c4 or head, of_c4 or of_fpn
 
 
 def _require(good: Any, where: str, name: str, entry: dict, needed: str) -> None:

@@ -52,6 +52,23 @@ class Measured:
         return self.result["weights"].get("sha256")
 
     @property
+    def pretraining(self) -> str | None:
+        """Equal for what was evaluated from one pretraining, whichever form its weights were converted to."""
+        source = self.result["weights"].get("source") or {}
+        if source.get("sha256"):
+            return f"{source['sha256']} {source.get('network')}"
+        return self.weights
+
+    @property
+    def depth(self) -> int | None:
+        """Of the ResNet: as its weights' manifest says, or as a detector's config does."""
+        stated = (self.result["weights"].get("architecture") or {}).get("depth")
+        if stated is None and self.stage == "detection":
+            resnets = (self.result["config"].get("MODEL") or {}).get("RESNETS") or {}
+            stated = resnets.get("DEPTH")
+        return stated
+
+    @property
     def data(self) -> str:
         """What identifies the images: two miniature worlds of other seeds have the same file names."""
         data = self.result["dataset"]

@@ -34,7 +34,7 @@ class Protocol:
             result["engine"],
             data.get("name", ""),
             hashlib.sha256(measured.data.encode()).hexdigest()[:8],
-            _settings(measured),
+            settings_of(measured),
             bool(data.get("miniature")),
             (data.get("fingerprint") or {}).get("images"),
         )
@@ -62,7 +62,7 @@ def flavour_of(measured: Measured, key: str) -> str:
     return CLASSIFICATION_FLAVOURS.get(key, first)
 
 
-def _settings(measured: Measured) -> str:
+def settings_of(measured: Measured) -> str:
     """A digest of what a protocol's name leaves open; weights and seeds are no part of it."""
     differing = departures(measured)
     found = [f"{d['key']} {d['value']}" for d in differing]

@@ -1,4 +1,4 @@
-"""What a table of the report is: in a column one metric flavour, in a row the trials of one method."""
+"""What a table of the report is: in a column one metric flavour, in a row the pretrainings and trials of one method."""
 
 from dataclasses import dataclass
 
@@ -22,8 +22,9 @@ class Column:
 class Row:
     """``samples``: one a column, None where it was not measured or is not defined.
 
-    ``weights``: SHA-256 of the different weights (more than one: pretrainings); ``depth``, ``epochs``: of the weights'
-    manifests, None where they say nothing or several things; ``sources``: the result files.
+    ``weights``: SHA-256 of the weights, one a pretraining; ``depth``, ``epochs``: of the weights' manifests, None where
+    they say nothing or several things; ``sources``: the result files; ``reestimated``: whether BatchNorm's statistics
+    were re-estimated for a probe.
     """
 
     method: str
@@ -35,6 +36,7 @@ class Row:
     depth: int | None = None
     epochs: int | None = None
     sources: tuple[str, ...] = ()
+    reestimated: bool = False
 
     @property
     def values(self) -> tuple[float | None, ...]:
@@ -42,8 +44,24 @@ class Row:
         return tuple(found and found.mean for found in self.samples)
 
     @property
+    def largest(self) -> Sample | None:
+        """The sample with the most values: what the row was made of."""
+        return max((found for found in self.samples if found), key=lambda found: len(found.values), default=None)
+
+    @property
     def trials(self) -> int:
+        """The n of means and standard deviations: of pretrainings where there are several, else of trials."""
         return max((found.count for found in self.samples if found), default=0)
+
+    @property
+    def pretrainings(self) -> int:
+        """How many; 1 where all trials are of one, or where nothing was pretrained."""
+        return len(self.largest.groups) if self.largest else 0
+
+    @property
+    def made_of(self) -> str:
+        """``"3 pretrainings x 5 trials"``."""
+        return self.largest.made_of if self.largest else ""
 
 
 @dataclass(frozen=True)
@@ -82,7 +100,7 @@ class Table:
         return "–" if value is None else f"{value:.{self.decimals}f}"
 
     def spread(self, row: Row, column: int) -> str:
-        """``"0.2"``, the standard deviation over the trials; empty for one trial."""
+        """``"0.2"``, the standard deviation over pretrainings, or over the trials of one; empty for one value."""
         found = row.samples[column]
         return "" if found is None or found.std is None else f"{found.std:.{max(self.decimals, 2)}f}"
 

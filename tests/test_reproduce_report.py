@@ -132,8 +132,8 @@ def test_what_a_detector_did_otherwise_than_its_protocol_is_said_once(tmp_path) 
     put_coco(tmp_path / "clsa_single" / "detect" / "coco", COCO, details={"protocol_check": check})
     found = tables(tmp_path)
     assert found["coco_boxes"].notes == (
-        "mini-coco is not coco-r50-fpn-1x-moco-2fc. 2 settings that move AP differ (there): MODEL.RESNETS.NORM BN "
-        "(SyncBN); SOLVER.STEPS [340] ([60000, 80000])",
+        "mini-coco is not coco-r50-fpn-1x-moco-2fc. 2 settings that move AP differ, of normalisation, schedule (there in "
+        "brackets): MODEL.RESNETS.NORM BN (SyncBN); SOLVER.STEPS [340] ([60000, 80000])",
     )
     assert found["ap_small"].notes == ()
 
@@ -203,7 +203,7 @@ def test_the_same_trial_twice_counts_once(tmp_path) -> None:
         put_coco(tmp_path / "moco_v2" / "detect" / folder, {"bbox/APs": 20.0})
     found = gather(tmp_path, METHODS)
     assert len(found.measured) == 1
-    assert "same method, weights, protocol, seed and trial as" in found.left_out[0]
+    assert "same method, weights, protocol, settings, seed and trial as" in found.left_out[0]
 
 
 def put_voc(folder: Path, small: float | None, difficult: str = "ignored") -> None:
@@ -281,7 +281,7 @@ def test_the_report_in_all_its_formats(run, cfg, capsys) -> None:
     assert report["tables"][0]["key"] == "ap_small"
     row = report["tables"][2]["rows"][2]
     assert (row["method"], row["seeds"]) == ("moco_v2", [0])
-    assert row["samples"] == [{"values": [24.71]}, {"values": [34.71]}]
+    assert [found["values"] for found in row["samples"]] == [[24.71], [34.71]]
     assert row["values"] == [24.71, 34.71]
     assert [claim["verdict"]["word"] for claim in report["claims"]] == ["not comparable"] * 8
     assert {plot["file"] for plot in report["plots"]} >= {

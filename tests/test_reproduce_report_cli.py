@@ -102,7 +102,7 @@ def test_what_cannot_be_used_is_named_and_the_report_is_made(runs) -> None:
     for sentence in (
         "foreign/result.json: neither the result nor its weights' manifest names a method. Name it: NAME=",
         "flavourless/result.json: metric_flavour is empty",
-        "same method, weights, protocol, seed and trial as",
+        "same method, weights, protocol, settings, seed and trial as",
         "torn/result.json is not a readable result",
     ):
         assert sentence in left_out
