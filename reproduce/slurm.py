@@ -1,4 +1,4 @@
-"""The stages as SLURM job arrays: one a kind, each after those that it needs, and a script that submits them.
+"""The stages as SLURM job arrays: one a kind, and a script that submits their tasks, each after those that it needs.
 
 A task is ``clsa-reproduce --stage NAME``: it leaves the stamp that a run of all stages leaves, skips what stands, and
 goes on from a checkpoint. So a second submission runs what the first has left.
@@ -76,15 +76,27 @@ def write_slurm(
 
 
 def submit_script(stages: Sequence[Stage], kinds: Sequence[str]) -> str:
-    """Submits the arrays of ``kinds``, in that order, with their dependencies."""
-    kind_of = {stage.name: stage.kind for stage in stages}
+    """Submits the tasks of ``kinds``, in that order, each after those tasks that it needs and no others.
+
+    A dependency is one of a whole job, so the tasks of an array that need the same are one job: if one pretraining
+    fails, the other methods' detectors run all the same. A job whose dependency can no longer be met leaves the queue.
+    """
+    task_of: dict[str, str] = {}  # stage -> "${job}_k"
     lines = ["#!/bin/bash", "set -euo pipefail", 'cd "$(dirname "$0")"']
     for kind in kinds:
-        needed = {kind_of[name] for stage in stages if stage.kind == kind for name in stage.needs if name in kind_of}
-        after = ":".join(f"${other}" for other in kinds if other in needed)
-        dependency = f"--dependency=afterok:{after} " if after else ""
-        lines.append(f"{kind}=$(sbatch --parsable {dependency}{kind}.sh)")
-        lines.append(f'echo "{kind} ${kind}"')
+        mine = [stage for stage in stages if stage.kind == kind]
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for k, stage in enumerate(mine):
+            needed = tuple(dict.fromkeys(task_of[name] for name in stage.needs if name in task_of))
+            groups.setdefault(needed, []).append(k)
+        for number, (needed, tasks) in enumerate(groups.items(), 1):
+            job = kind if len(groups) == 1 else f"{kind}_{number}"
+            options = [f"--array={','.join(map(str, tasks))}"] if len(groups) > 1 else []
+            if needed:
+                options += [f"--dependency=afterok:{':'.join(needed)}", "--kill-on-invalid-dep=yes"]
+            lines.append(f"{job}=$(sbatch {' '.join(['--parsable', *options])} {kind}.sh)")
+            lines.append(f'echo "{job} ${job}"')
+            task_of.update({mine[k].name: f"${{{job}}}_{k}" for k in tasks})
     return "\n".join([*lines, ""])
 
 

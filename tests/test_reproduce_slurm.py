@@ -80,13 +80,40 @@ def test_what_is_asked_of_the_cluster(jobs) -> None:
     assert "--time=24:00:00" in convert  # not known
 
 
-def test_the_arrays_are_submitted_after_those_that_they_need(jobs) -> None:
-    path = f"{jobs.parent / 'tools'}:{os.environ['PATH']}"
-    subprocess.run(["bash", jobs / "submit.sh"], env={**os.environ, "PATH": path}, check=True, capture_output=True)
-    assert (jobs / "submitted").read_text().splitlines() == [
+def submitted(stages: list[Stage], folder: Path) -> list[str]:
+    """What sbatch is called with; each job's number is that of its line."""
+    tools = folder / "tools"
+    tools.mkdir(exist_ok=True)
+    (tools / "sbatch").write_text('#!/bin/bash\necho "$@" >> submitted; wc -l < submitted\n')
+    (tools / "sbatch").chmod(0o755)
+    write_slurm(stages, folder / "jobs", ["clsa-reproduce"], [], folder, CLUSTER)
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    subprocess.run(["bash", folder / "jobs" / "submit.sh"], env=environment, check=True, capture_output=True)
+    return (folder / "jobs" / "submitted").read_text().splitlines()
+
+
+def test_a_task_is_submitted_after_those_that_it_needs(tmp_path) -> None:
+    assert submitted(STAGES, tmp_path) == [
         "--parsable convert.sh",
-        "--parsable --dependency=afterok:1 detect.sh",
+        "--parsable --dependency=afterok:1_0 --kill-on-invalid-dep=yes detect.sh",
         "--parsable classify.sh",  # it needs a stage that is in none of the arrays
+    ]
+
+
+def test_a_failed_pretraining_holds_up_its_own_detectors_alone(tmp_path) -> None:
+    methods = ("moco_v2", "clsa_single")
+    stages = [stage("all/data/check", gpus=0)]
+    stages += [stage(f"{m}/pretrain/run", needs=("all/data/check",)) for m in methods]
+    stages += [
+        stage(f"{m}/detect/{name}", needs=("all/data/check", f"{m}/pretrain/run"))
+        for name in ("voc", "coco")
+        for m in methods
+    ]
+    assert submitted(stages, tmp_path) == [
+        "--parsable data.sh",
+        "--parsable --dependency=afterok:1_0 --kill-on-invalid-dep=yes pretrain.sh",
+        "--parsable --array=0,2 --dependency=afterok:1_0:2_0 --kill-on-invalid-dep=yes detect.sh",
+        "--parsable --array=1,3 --dependency=afterok:1_0:2_1 --kill-on-invalid-dep=yes detect.sh",
     ]
 
 
