@@ -31,9 +31,19 @@ WORDS = (
     ("TEST.PRECISE_BN", "normalisation"),
     ("MODEL.RPN", "proposals"),
     ("MODEL.", "model"),
-    ("INPUT.", "image sizes"),
+    ("INPUT.MIN_SIZE", "image sizes"),
+    ("INPUT.MAX_SIZE", "image sizes"),
+    ("INPUT.", "augmentation"),
     ("DATASETS.", "data sets"),
+    ("DATALOADER.", "sampling"),
+    ("TEST.DETECTIONS_PER_IMAGE", "detections an image"),
+    ("TEST.AUG", "test-time augmentation"),
+    ("TEST.", "evaluation"),
 )
+
+
+#: Between what :func:`departures_note` says in words and its list.
+LISTED = " (there in brackets): "
 
 
 def departures(measured: Measured) -> list[dict[str, Any]]:
@@ -55,10 +65,17 @@ def departures_note(title: str, measured: Sequence[Measured]) -> str:
         if differing:
             return (
                 f"{title} is not {m.result['details']['protocol_check']['nearest']}. "
-                f"{len(differing)} settings that move AP differ (there): "
+                f"{len(differing)} settings that move AP differ, of {in_words(d['key'] for d in differing)}"
+                + LISTED
                 + "; ".join(f"{d['key']} {d['value']} ({d['protocol_value']})" for d in differing)
             )
     return ""
+
+
+def summary_and_settings(note: str) -> tuple[str, list[str]]:
+    """A note in two: the sentences that a reader wants, and the settings that :func:`departures_note` lists, if any."""
+    summary, found, listed = note.partition(LISTED)
+    return (summary + ".", listed.split("; ")) if found else (note, [])
 
 
 def in_words(keys: Iterable[str]) -> str:
