@@ -257,6 +257,7 @@ def test_a_second_protocol_has_its_plot_of_sizes(tmp_path) -> None:
     _, tables = read(tmp_path)
     plots = three_size_plots(tables)
     assert [plot.section for plot in plots] == ["coco_boxes", "coco_boxes_2"]
+    assert plots[0].caption.endswith("small below 32² square pixels, medium from 32² to 96², large above.")
     assert [plot.caption.split(",")[0] for plot in plots] == ["coco-r50-c4-1x", "coco-r50-fpn-1x"]
     figure = plots[1].draw(LIGHT)
     assert figure.axes[0].lines[0].get_ydata().tolist() == [10.0, 30.0, 50.0]
@@ -296,7 +297,7 @@ def test_low_shot_curves_pool_the_draws_of_all_trials(tmp_path) -> None:
     assert ax.lines[0].get_ydata().tolist() == [5.0, 13.0]
     (bars,) = ax.collections
     low, high = bars.get_segments()[1][:, 1]
-    assert (high - low) / 2 == pytest.approx(math.sqrt(5))  # deviations -3, -1, 1, 3, divided by 4
+    assert (high - low) / 2 == pytest.approx(math.sqrt(20 / 3))  # deviations -3, -1, 1, 3, over n - 1, as in the tables
     plt.close(figure)
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.figure import Figure
 
 from ..gather import Gathered
 from ..measured import Measured
 from ..table import Row, Table
+from ..trials import sample
 from .style import WIDTH, Plot, Theme, add_legend, measured_by, row_styles, themed
 
 #: Of the four average precisions that a low-shot result has.
@@ -46,7 +46,7 @@ def low_shot_plots(tables: Sequence[Table], gathered: Gathered) -> list[Plot]:
             number = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
             caption = (
                 f"{measured_by(table.columns[0])} Mean of {number} draws of the labelled images; bars: their standard "
-                f"deviation. {meaning}"
+                f"deviation (n − 1). {meaning}"
             )
             plots.append(Plot(f"low_shot_{choice}_{table.key}", title, caption, draw, table.key))
     return plots
@@ -68,8 +68,8 @@ def _draw(title: str, draws: Mapping[Row, Mapping[int, list[float]]], theme: The
         for i, (by_k, style) in enumerate(zip(draws.values(), row_styles(list(draws), theme), strict=True)):
             shift = 2 ** (0.07 * (i - (len(draws) - 1) / 2))  # so that bars do not hide each other
             x = [k * shift for k in by_k]
-            mean = [np.mean(samples) for samples in by_k.values()]
-            deviation = [np.std(samples) for samples in by_k.values()]
+            drawn = [sample(values) for values in by_k.values()]
+            mean, deviation = [of_k.mean for of_k in drawn], [of_k.std or 0 for of_k in drawn]
             ax.errorbar(x, mean, deviation, **style, markersize=6, linewidth=1.5, elinewidth=1.2)
         ks = sorted({k for by_k in draws.values() for k in by_k})
         ax.minorticks_off()

@@ -9,6 +9,9 @@ from matplotlib.figure import Figure
 from ..table import Table
 from .style import WIDTH, Plot, Theme, add_legend, measured_by, row_styles, themed
 
+#: COCO's three sizes.
+AREAS = "Area of an object: small below 32² square pixels, medium from 32² to 96², large above."
+
 
 def three_size_plots(tables: Sequence[Table]) -> list[Plot]:
     """One plot for each measure of which a table has small, medium and large objects, one line a row."""
@@ -25,7 +28,7 @@ def three_size_plots(tables: Sequence[Table]) -> list[Plot]:
             if [table.columns[c].label[-4:] for c in by_size] != ["AP_S", "AP_M", "AP_L"]:
                 continue
             title = re.sub("AP(_S)?", "AP by object size", table.subject)
-            caption = f"{measured_by(table.columns[by_size[0]])} Areas below 32², to 96², above."
+            caption = f"{measured_by(table.columns[by_size[0]])} {AREAS}"
 
             def draw(
                 theme: Theme, table: Table = table, columns: Sequence[int] = by_size, title: str = title
