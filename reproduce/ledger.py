@@ -29,6 +29,8 @@ import yaml
 
 from clsa.configs.command import InputError
 
+from .as_printed import read_yaml
+
 NOT_STATED = "not stated"
 FOLDER = Path(__file__).parent / "ledger"
 STATUSES = ("verified", "second-hand", "unverified")
@@ -77,7 +79,7 @@ def read_ledger(folder: Path = FOLDER, own: Sequence[Path] = ()) -> list[Publish
         if not path.is_file():
             raise InputError(f"{path} is not a file. Give a ledger of your own as a YAML file; see {__name__}.")
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content = read_yaml(path.read_text(encoding="utf-8"))
         except yaml.YAMLError as error:
             raise InputError(f"{path} is not YAML: {error}") from error
         listed = content.get("entries") if isinstance(content, dict) else None
@@ -102,7 +104,10 @@ def check_entry(entry: Any, where: str) -> Published:
     for name in ("values", "spread"):
         numbers = entry.get(name, {})
         good = isinstance(numbers, dict) and all(
-            isinstance(key, str) and type(value) in (int, float) and 0 <= value <= (1000 if key == "hours" else 100)
+            isinstance(key, str)
+            and isinstance(value, (int, float))
+            and type(value) is not bool
+            and 0 <= value <= (1000 if key == "hours" else 100)
             for key, value in numbers.items()
         )
         _require(good, where, name, entry, "names with numbers, percent in 0..100 or hours")

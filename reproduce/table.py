@@ -105,16 +105,18 @@ class Table:
         return "" if found is None or found.std is None else f"{found.std:.{max(self.decimals, 2)}f}"
 
     def delta(self, row: Row, column: int) -> float | None:
-        """Of the printed means to the baseline's: None for the baseline itself, or where it has no one row."""
+        """To the baseline, of the unrounded means like a verdict's; None for the baseline, or where it has no one row."""
         base = [r for r in self.rows if r.method == self.baseline]
         if len(base) != 1 or row is base[0] or row.values[column] is None or base[0].values[column] is None:
             return None
-        return round(float(self.printed(row, column)) - float(self.printed(base[0], column)), self.decimals)
+        return row.values[column] - base[0].values[column]
 
     def delta_text(self, row: Row, column: int) -> str:
         """``"+1.2"``, with a true minus; empty where there is none."""
         delta = self.delta(row, column)
-        return "" if delta is None else f"{delta:+.{self.decimals}f}".replace("-", "−")
+        if delta is None:
+            return ""
+        return f"{round(delta, self.decimals) + 0.0:+.{self.decimals}f}".replace("-", "−")  # + 0.0: no minus before 0
 
     def is_best(self, row: Row, column: int) -> bool:
         """Whether the row has the highest value of a column, as printed, and not all rows have it."""
