@@ -105,7 +105,7 @@ class Table:
         return "" if found is None or found.std is None else f"{found.std:.{max(self.decimals, 2)}f}"
 
     def delta(self, row: Row, column: int) -> float | None:
-        """To the baseline, of the unrounded means like a verdict's; None for the baseline, or where it has no one row."""
+        """To the baseline, of the unrounded means, as a verdict does; None for itself, or where it has no one row."""
         base = [r for r in self.rows if r.method == self.baseline]
         if len(base) != 1 or row is base[0] or row.values[column] is None or base[0].values[column] is None:
             return None
