@@ -1,21 +1,22 @@
 """The report's own question, table by table: does a method stand above the baseline, both measured here, alike?"""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .claims import Judged, cell
+from .baseline import published_reference, published_sample
 from .findings import FLOOR
-from .methods import look
+from .judging import cell
 from .table import Row, Table
-from .verdicts import Verdict, above
-
-WORDS = ("reproduced", "within noise", "not reproduced", "not comparable")
+from .verdicts import Summary, Verdict
+from .verdicts import compare as verdict_on
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The verdict on "``method`` is above the baseline" in the first column of a table."""
+    """Where ``method`` stands beside the baseline in the first column of a table.
+
+    ``published``: the baseline is a published number of the same protocol, and was not measured here.
+    """
 
     table: str
     subject: str
@@ -25,90 +26,49 @@ class Comparison:
     baseline: str
     measured: str
     verdict: Verdict
-
-
-@dataclass(frozen=True)
-class Headline:
-    """The first lines of every format. ``word``: the verdict on AP_S, or on the first thing that was measured."""
-
-    question: str
-    word: str
-    answer: str
-    measured: str
-    paper: str
+    published: bool = False
 
 
 def compare(tables: Sequence[Table]) -> list[Comparison]:
-    """Every pretrained method against the baseline, in the first column of each table that has both."""
+    """Every pretrained method against the baseline, in the first column of each table that has both.
+
+    Where MoCo v2 was not measured, also against its published number, if one stands beside.
+    """
     found = []
     for table in tables:
         bases = [row for row in table.rows if row.method == table.baseline and row.samples[0]]
-        if len(bases) != 1:
-            continue
-        base, protocol = bases[0], table.columns[0].protocol
         for row in table.rows:
             if row.kind == "pretrained" and row.method != table.baseline and row.samples[0]:
-                measured = f"{row.label} {cell(table, row, 0)}, {base.label} {cell(table, base, 0)}"
-                verdict = _verdict(row, base)
-                words = (table.key, table.subject, protocol.title, protocol.engine, row.label, base.label)
-                found.append(Comparison(*words, measured, verdict))
+                if len(bases) == 1:
+                    found.append(_with_measured(table, row, bases[0]))
+                found += _with_published(table, row)
     return found
 
 
-def _verdict(row: Row, base: Row) -> Verdict:
-    verdict = above(row.samples[0], base.samples[0])
-    if verdict.interval is None and max(row.samples[0].mean, base.samples[0].mean) < FLOOR:
+def _with_measured(table: Table, row: Row, base: Row) -> Comparison:
+    measured = f"{row.label} {cell(table, row, 0)}, {base.label} {cell(table, base, 0)}"
+    return Comparison(*_where(table), row.label, base.label, measured, _verdict(row.samples[0], base.samples[0]))
+
+
+def _with_published(table: Table, row: Row) -> list[Comparison]:
+    line = published_reference(table, row)
+    if line is None:
+        return []
+    base, entry = published_sample(line), line.entry
+    spread = f" ± {line.spreads[0]}" if line.spreads[0] is not None else ""
+    source = f"published, not measured here: {entry.source}, {base.made_of}" + ("" if entry.trials else " assumed")
+    measured = f"{row.label} {cell(table, row, 0)}, {line.label} {line.values[0]}{spread} ({source})"
+    verdict = _verdict(row.samples[0], base)
+    return [Comparison(*_where(table), row.label, f"{line.label} (published)", measured, verdict, published=True)]
+
+
+def _where(table: Table) -> tuple[str, str, str, str]:
+    protocol = table.columns[0].protocol
+    return table.key, table.subject, protocol.title, protocol.engine
+
+
+def _verdict(a: Summary, b: Summary) -> Verdict:
+    verdict = verdict_on(a, b)
+    if verdict.interval is None and max(a.mean, b.mean) < FLOOR:
         return replace(verdict, reason=f"{verdict.reason}; both are below {FLOOR:.0f} of 100: almost nothing found")
     return verdict
-
-
-def headline(
-    tables: Sequence[Table], comparisons: Sequence[Comparison], judged: Sequence[Judged], data: str
-) -> Headline:
-    """What was measured, with what, and whether the claim stands."""
-    paper = _paper(judged)
-    if not tables:
-        return Headline("Nothing was measured.", "", "No result file could be used.", "", paper)
-    first = [c for c in comparisons if c.table == tables[0].key]
-    if not first:
-        base = look(tables[0].baseline).label
-        question = f"Does it transfer better than {base}?"
-        answer = f"Not answered: no pretrained method stands beside {base} under {tables[0].columns[0].protocol.title}."
-        return Headline(question, "", answer, _measured(tables[0], data), paper)
-    methods = " and ".join(dict.fromkeys(c.method for c in first))
-    question = f"{'Do' if ' and ' in methods else 'Does'} {methods} transfer better than {first[0].baseline}?"
-    words = list(dict.fromkeys(c.verdict.word for c in first))
-    answer = " ".join(f"{c.subject}: {c.measured}. {c.verdict.word.capitalize()}: {c.verdict.reason}." for c in first)
-    others = Counter(c.verdict.word for c in comparisons if c.table != tables[0].key)
-    if others:
-        answer += f" The other {sum(others.values())} comparisons: {_counted(others)}."
-    return Headline(question, words[0] if len(words) == 1 else "", answer, _measured(tables[0], data), paper)
-
-
-def _measured(table: Table, data: str) -> str:
-    """``"COCO AP_S (boxes) in percent, protocol …, engine …; data …; backbone …; trials …"``."""
-    column = table.columns[0]
-    depths = sorted({row.depth for row in table.rows if row.depth})
-    trials = {row.trials for row in table.rows}
-    counts = f"{min(trials)}" if len(trials) == 1 else f"{min(trials)} to {max(trials)}"
-    parts = [f"{table.subject} in percent ({column.flavour}), protocol {column.protocol.title}"]
-    parts.append(f"engine {column.protocol.engine}")
-    parts.append(f"backbone {' and '.join(f'ResNet-{d}' for d in depths)}" if depths else "")
-    parts.append(f"data: {column.protocol.dataset}, {column.protocol.images} images, {data}")
-    parts.append(f"{counts} trial{'' if trials == {1} else 's'} a method")
-    return "; ".join(part for part in parts if part)
-
-
-def _paper(judged: Sequence[Judged]) -> str:
-    if not judged:
-        return ""
-    counts = Counter(j.verdict.word for j in judged)
-    first = judged[0]
-    return (
-        f"Of {len(judged)} claims, {_counted(counts)}. First of them, {first.claim.statement.rstrip('.')}: "
-        f"{first.verdict.word} ({first.verdict.reason})."
-    )
-
-
-def _counted(counts: Counter) -> str:
-    return ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word])

@@ -9,6 +9,8 @@ _C = CfgNode()
 _C.METHODS = []
 # Checkpoints that are there already, [name, file]: whatever clsa-convert reads. They are converted, not pretrained.
 _C.WEIGHTS = []
+# What the report measures the others against. Empty: moco_v2, and in tables without it random_init.
+_C.BASELINE = ""
 # Seed of every stage of every method: pretraining, fine-tuning, probes.
 _C.SEED = 0
 # Stages that may run at the same time. The cores are shared out evenly (OMP_NUM_THREADS of each stage). Each stage

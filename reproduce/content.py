@@ -6,10 +6,12 @@ from typing import Any
 
 from clsa.configs.run_files import git_commit, versions
 
-from .claims import Claim, Judged, judge_all
-from .comparisons import Comparison, Headline, compare, headline
+from .claims import Claim
+from .comparisons import Comparison, compare
 from .findings import findings
 from .gather import Gathered
+from .headline import Headline, headline
+from .judging import Judged, judge_all
 from .ledger import Published
 from .measured import Measured
 from .methods import look
@@ -18,7 +20,7 @@ from .table import PublishedRow, Table
 
 NOT_COMPARABLE = (
     "Numbers from papers and repositories, each with its source. None of them was measured here. One stands beside a "
-    "measurement, in the tables above, only where protocol, engine, metric flavour and data are the same."
+    "measurement, in the tables above, only where protocol, engine, metric flavour and the full data are the same."
 )
 
 
@@ -53,9 +55,10 @@ def build_content(
     """Put together what the formats share."""
     comparisons = compare(tables)
     judged = judge_all(claims, tables)
+    first = gathered.results(tables[0].sources) if tables else []
     return Content(
         title="Does it transfer?",
-        headline=headline(tables, comparisons, judged, _kind_of_data(gathered.measured)),
+        headline=headline(tables, comparisons, judged, first, _kind_of_data(first)),
         facts=_facts(gathered),
         findings=findings(tables, gathered),
         tables=list(tables),
@@ -107,12 +110,9 @@ def _world(measured: Sequence[Measured]) -> str:
 
 
 def _network(gathered: Gathered) -> str:
-    """Of the first result whose manifest names an architecture."""
-    for m in gathered.measured:
-        source = m.result["weights"].get("architecture") or {}
-        if isinstance(source, dict) and source.get("depth"):
-            return f"ResNet-{source['depth']}"
-    return "backbone as its config says"
+    """Of the results that name their backbone's depth."""
+    depths = sorted({m.depth for m in gathered.measured if m.depth})
+    return " and ".join(f"ResNet-{depth}" for depth in depths) or "backbone as its config says"
 
 
 def _durations(gathered: Gathered) -> list[Duration]:

@@ -56,29 +56,36 @@ def _spread_caveats(rows: Sequence[Row]) -> list[str]:
     single = list(dict.fromkeys(row.label for row in rows if row.trials == 1))
     if single:
         said.append(f"One trial alone, without a spread, in some table: {', '.join(single)}.")
-    if all(len(row.weights) < 2 for row in rows):
+    one = list(dict.fromkeys(row.label for row in rows if row.pretrainings < 2 and row.trials > 1))
+    several = [row for row in rows if row.pretrainings > 1]
+    if one:
+        of = f" of {', '.join(one)}" if several else ""
         said.append(
-            "The spread is that of fine-tuning or of the probe, from one pretraining a method. What another seed of "
-            "the pretraining would change is not in it."
+            f"The spread{of} is that of fine-tuning or of the probe, from one pretraining a method. What another seed "
+            "of the pretraining would change is not in it."
+        )
+    if any(len(row.largest.values) > row.pretrainings for row in several):
+        said.append(
+            "Where a method has several pretrainings, each counts as one value, the mean of its trials: trials of one "
+            "pretraining share its luck and are no draws of the method."
         )
     return said
 
 
 def _count(tables: Sequence[Table]) -> list[str]:
-    """How often each method is above and below the reference, over the first columns of the tables."""
+    """How often each method is above and below its baseline, over the first columns of the tables."""
+    points: dict[tuple[str, str], list[float]] = {}
+    for table in tables:
+        base = table.row(table.baseline)
+        for row in {row.method: row for row in reversed(_challengers(table))}.values():
+            if base and _both(row, base):
+                pair = look(row.method).label, look(table.baseline).label
+                points.setdefault(pair, []).append(_points(row.values[0], base.values[0]))
     said = []
-    methods = dict.fromkeys(row.method for table in tables for row in _challengers(table))
-    for method in methods:
-        pairs = [(table.row(method), table.row(table.baseline)) for table in tables]
-        points = [_points(a.values[0], b.values[0]) for a, b in pairs if a and b and _both(a, b)]
-        if not points:
-            continue
-        above, below = sum(p > 0 for p in points), sum(p < 0 for p in points)
-        level = f", level with it on {len(points) - above - below}" if above + below < len(points) else ""
-        said.append(
-            f"{look(method).label} is above {look(tables[0].baseline).label} on {above} of {len(points)} measures, "
-            f"below it on {below}{level}."
-        )
+    for (method, baseline), found in points.items():
+        above, below = sum(p > 0 for p in found), sum(p < 0 for p in found)
+        level = f", level with it on {len(found) - above - below}" if above + below < len(found) else ""
+        said.append(f"{method} is above {baseline} on {above} of {len(found)} measures, below it on {below}{level}.")
     return said
 
 

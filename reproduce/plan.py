@@ -10,7 +10,7 @@ from fvcore.common.config import CfgNode
 
 from clsa.configs.command import InputError
 
-from .backbones import FILES, Backbone, backbones
+from .backbones import FILES, Backbone, backbones, row_names
 from .data_stage import data_stage
 from .expected import first_fit, seconds
 from .probes import Probe, baseline_probes, probes
@@ -27,7 +27,8 @@ def plan_stages(cfg: CfgNode, output: Path) -> list[Stage]:
     """Every stage but the report. ``output`` must be absolute.
 
     Raises:
-        InputError: no backbone, a method without a pretraining config, a config that does not exist, no such engine.
+        InputError: no backbone, a method without a pretraining config, a config that does not exist, no such engine or
+            baseline.
     """
     if cfg.DETECT.CONFIG_FILES and cfg.DETECT.ENGINE not in ENGINES:
         raise InputError(f"DETECT.ENGINE is {cfg.DETECT.ENGINE!r}, give one of {', '.join(ENGINES)}")
@@ -37,6 +38,8 @@ def plan_stages(cfg: CfgNode, output: Path) -> list[Stage]:
             "there is no backbone: METHODS and WEIGHTS are empty. Give a checkpoint, "
             "WEIGHTS \"[['mine', '/path/checkpoint.pth']]\", or a method to pretrain."
         )
+    if cfg.BASELINE and cfg.BASELINE not in row_names(cfg):
+        raise InputError(f"BASELINE is {cfg.BASELINE!r}, the rows are {', '.join(row_names(cfg))}")
     stages = [data_stage(cfg, output, chosen, probing)]
     for backbone in chosen:
         if backbone.checkpoint:

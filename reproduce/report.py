@@ -14,13 +14,13 @@ from clsa.configs.loading import find_config
 from clsa.configs.run_files import atomic_write, git_commit, plain, versions, write_json
 
 from .backbones import row_names
+from .baseline import fall_back
 from .claims import PAPER, read_claims
 from .content import Content, build_content
 from .data_stage import data_root
 from .gather import Gathered, gather
 from .ledger import FOLDER as LEDGER
 from .ledger import read_ledger
-from .methods import REFERENCE
 from .plots.gallery import all_plots
 from .plots.style import DPI, THEMES, Plot
 from .saved_detections import SavedDetections, detections_file
@@ -39,7 +39,7 @@ FILES = ("report.md", "report.html", "report.json", "report.csv", "report.tex")
 def make_report(cfg: CfgNode, output: Path) -> None:
     """The report of a run of ``clsa-reproduce``, with its config in ``report.json``. See :func:`write_report`."""
     gathered = gather(output, row_names(cfg))
-    write_report(gathered, output, data_root(cfg, output), plain(cfg))
+    write_report(gathered, output, data_root(cfg, output), plain(cfg), baseline=cfg.BASELINE or None)
 
 
 def write_report(
@@ -49,7 +49,7 @@ def write_report(
     config: Mapping[str, Any],
     own_ledgers: Sequence[Path] = (),
     claims: str | Path = PAPER,
-    baseline: str = REFERENCE,
+    baseline: str | None = None,
 ) -> None:
     """Write the report of ``gathered`` into ``output`` and print it. Damaged results are named and left out.
 
@@ -59,11 +59,11 @@ def write_report(
         world: folder of the data sets, for pictures of results whose own is gone; None: there is no other.
         config: what else decides the report, as ``report.json`` will keep it.
         own_ledgers, claims: YAML files, see :mod:`.ledger` and :mod:`.claims`.
-        baseline: method of the deltas and of the verdicts.
+        baseline: method of the deltas and of the verdicts; None: MoCo v2, and in tables without it random init.
     """
     judged_by = read_claims(claims)
     published = read_ledger(own=own_ledgers)
-    tables = build_tables(gathered, published, baseline)
+    tables = build_tables(gathered, published, baseline) if baseline else fall_back(build_tables(gathered, published))
     inputs = _inputs(gathered, world, [*sorted(LEDGER.glob("*.yaml")), *own_ledgers, find_config(str(claims))])
     report = _standing(output, inputs, config)
     if report is None:

@@ -9,7 +9,7 @@ from clsa.configs.command import InputError, command
 
 from .claims import PAPER
 from .gather import Gathered, RunFolder, gather_folders
-from .methods import REFERENCE
+from .methods import REFERENCE, UNTRAINED
 from .report import write_report
 
 EXAMPLES = """\
@@ -18,8 +18,8 @@ method is the one that the weights' manifest names; NAME=DIR names it yourself. 
 trial or seed alone become a mean and a standard deviation; of several pretrainings only under one NAME. Two protocols,
 engines, data sets, metric flavours or settings never share a column. What is damaged is named and left out.
 
-Verdicts: Welch's 95 % interval of the difference of means over trials. With one trial on a side nothing stands out from
-noise.
+Verdicts: Welch's 95 % interval of the difference of means, over trials or, of several pretrainings, over these. With
+one on a side nothing stands out from noise. "Reproduced" is said of claims alone, on their protocol and full data.
 
 examples:
   clsa-report runs/mini --output report
@@ -47,7 +47,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--claims", default=PAPER, metavar="FILE", help="claims to judge; default: %(default)s")
     parser.add_argument(
-        "--baseline", default=REFERENCE, metavar="METHOD", help="of deltas and verdicts; default: %(default)s"
+        "--baseline",
+        metavar="METHOD",
+        help=f"of deltas and verdicts; default: {REFERENCE}, in tables without it {UNTRAINED}",
     )
     return parser
 
@@ -60,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not gathered.files:
         raise InputError(f"there is no result.json below {', '.join(arguments.runs)}")
     methods = gathered.methods
-    if arguments.baseline != REFERENCE and arguments.baseline not in methods:
+    if arguments.baseline and arguments.baseline not in methods:
         raise InputError(f"--baseline is {arguments.baseline!r}, the methods here are {', '.join(methods) or 'none'}")
     ledgers = [Path(file) for file in arguments.ledger]
     config = {"runs": list(arguments.runs), "baseline": arguments.baseline}

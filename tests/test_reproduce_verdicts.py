@@ -1,11 +1,12 @@
-"""Four words by a written rule: worked intervals, both directions, margins, and when nothing can be said."""
+"""Words by a written rule: worked intervals, both directions, margins, and when nothing can be said."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from clsa.reproduce.baseline import PublishedSample
 from clsa.reproduce.trials import Sample, sample
-from clsa.reproduce.verdicts import above, at_most_below, welch_interval
+from clsa.reproduce.verdicts import above, at_most_below, compare, welch_interval
 
 HIGH, LOW = Sample((24.2, 24.4, 24.6)), Sample((20.6, 20.8, 21.0))
 
@@ -32,13 +33,36 @@ def test_the_interval_is_scipys() -> None:
         (HIGH, Sample((24.0, 24.3, 24.6)), 0.0, "within noise", "it holds 0"),
         (Sample((24.4,)), Sample((20.8,)), 3.6, "within noise", "+3.60, with one trial each: the spread is unknown"),
         (HIGH, Sample((20.8,)), 3.6, "within noise", "with 3 and 1 trials"),
-        (HIGH, Sample((20.8, 20.8)), 0.0, "within noise", "trials equal to the last digit"),
+        (HIGH, Sample((20.8, 20.8)), 0.0, "within noise", "values equal to the last digit"),
     ],
 )
 def test_above(a, b, margin, word, reason) -> None:
     verdict = above(a, b, margin)
     assert verdict.word == word
     assert reason in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "word"),
+    [
+        (HIGH, LOW, "above, beyond noise"),
+        (LOW, HIGH, "below, beyond noise"),
+        (HIGH, Sample((24.0, 24.3, 24.6)), "within noise"),
+        (HIGH, Sample((20.8,)), "within noise"),
+    ],
+)
+def test_what_is_no_claim_is_never_called_reproduced(a, b, word) -> None:
+    assert compare(a, b).word == word
+
+
+def test_pretrainings_are_what_is_counted() -> None:
+    """Three pretrainings of two trials a side: Welch over the means 57, 58, 59 and 54, 55, 56."""
+    names = ("p", "p", "q", "q", "r", "r")
+    a = Sample((56.9, 57.1, 57.9, 58.1, 58.9, 59.1), names)
+    b = Sample((53.9, 54.1, 54.9, 55.1, 55.9, 56.1), names)
+    # standard error sqrt(1 / 3 + 1 / 3) = 0.8165, 4 degrees of freedom, t = 2.7764: half of the interval is 2.267
+    said = "+3.00, 95 % interval +0.73 to +5.27 (3 pretrainings x 2 trials and 3 pretrainings x 2 trials)"
+    assert compare(a, b).reason == said
 
 
 @pytest.mark.parametrize(
@@ -52,6 +76,17 @@ def test_above(a, b, margin, word, reason) -> None:
 def test_at_most_below(values, word) -> None:
     supervised = Sample((76.45, 76.5, 76.55))
     assert at_most_below(Sample(values), supervised, 0.3).word == word
+
+
+def test_a_published_mean_with_its_spread_is_a_side() -> None:
+    measured = Sample((83.1, 83.2, 83.3))
+    expected = stats.ttest_ind_from_stats(83.2, 0.1, 3, 82.4, 0.2, 5, equal_var=False)
+    verdict = compare(measured, PublishedSample(82.4, 0.2, 5))
+    assert verdict.word == "above, beyond noise"
+    assert expected.pvalue < 0.05
+    assert verdict.reason.startswith("+0.80, 95 % interval")
+    assert verdict.reason.endswith("(3 and 5 trials)")
+    assert compare(measured, PublishedSample(82.4)).reason.startswith("+0.80, with 3 and 1 trials: the spread is")
 
 
 def test_undefined_trials_are_no_trials() -> None:
