@@ -100,7 +100,8 @@ class BoxPredictor(nn.Module):
 
         Returns:
             For each image ``boxes`` (D, 4) in input pixels, ``scores`` (D,) in (SCORE_THRESH_TEST, 1], ``classes`` (D,)
-            int64; D at most DETECTIONS_PER_IMAGE. Regions with a value that is not finite detect nothing.
+            int64; D at most DETECTIONS_PER_IMAGE, unless that is negative. Regions with a value that is not finite
+            detect nothing.
         """
         heads = self.cfg.MODEL.ROI_HEADS
         numbers = [len(p) for p in proposals]
@@ -116,6 +117,7 @@ class BoxPredictor(nn.Module):
             kept_boxes = clip_boxes_to_image(image_boxes[region, classes], size)
             kept_scores = image_scores[region, classes]
             best = batched_nms(kept_boxes, kept_scores, classes, heads.NMS_THRESH_TEST)
-            best = best[: self.cfg.TEST.DETECTIONS_PER_IMAGE]
+            if self.cfg.TEST.DETECTIONS_PER_IMAGE >= 0:
+                best = best[: self.cfg.TEST.DETECTIONS_PER_IMAGE]
             detections.append({"boxes": kept_boxes[best], "scores": kept_scores[best], "classes": classes[best]})
         return detections

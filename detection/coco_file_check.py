@@ -88,5 +88,31 @@ def check_coco_annotation(
         )
 
 
+def check_coco_ground_truth(path: Path, annotations: Sequence[Mapping[str, Any]], masks: bool) -> None:
+    """Every annotation of a test split has what the evaluation, not the training, reads: ``area``, ``iscrowd`` and, for
+    the AP of masks, ``segmentation``. pycocotools meets a missing one with a KeyError, after the training.
+
+    Raises:
+        InputError: naming the first annotation that lacks one, and how many there are.
+    """
+    needs = {
+        "area": ("the object's area in square pixels, which tells small from large", _is_number),
+        "iscrowd": ("0, or 1 for a crowd", lambda value: value in (0, 1)),
+    }
+    if masks:
+        needs["segmentation"] = ("polygons or RLE, for the AP of masks (MODEL.MASK_ON)", bool)
+    for key, (meaning, is_good) in needs.items():
+        if lacking := [annotation for annotation in annotations if not is_good(annotation.get(key))]:
+            first = lacking[0]
+            raise InputError(
+                f"{path}, image {first['image_id']}, annotation {first['id']}: {key} is {first.get(key)!r}, the first "
+                f"of {len(lacking)} such of {len(annotations)}. The evaluation needs {key}: {meaning}. Add it."
+            )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
 def _some(words: Sequence[str]) -> str:
     return ", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")

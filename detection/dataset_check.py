@@ -14,10 +14,12 @@ from tqdm import tqdm
 
 from clsa.configs.command import InputError
 
-from .dataset_dicts import load_with_odd_boxes
+from .coco_file_check import check_coco_ground_truth
+from .dataset_dicts import annotation_file, coco_annotations, find_source, load_with_odd_boxes
 from .evaluation_keys import check_evaluation_keys
 from .loader import has_usable_objects
 from .mapper import require_polygons, require_size
+from .number_limits import check_numbers
 from .odd_boxes import refuse_odd_boxes
 
 EXIF_ORIENTATION = 0x0112
@@ -29,9 +31,11 @@ def check_data(cfg: CfgNode, needs_training_data: bool) -> None:
     Raises:
         InputError: a file that is missing, empty or damaged, an unknown class or category, boxes that cannot be right
             (``odd_boxes.py``), an image that is missing or of another size than its annotation says, nothing to train
-            on, an object without polygons for a mask head.
+            on, an object without polygons for a mask head, a test annotation without what the evaluation reads; a value
+            that cannot be (``evaluation_keys.py``, ``number_limits.py``).
     """
     check_evaluation_keys(cfg)
+    check_numbers(cfg, trains=needs_training_data)
     training = []
     for name in dict.fromkeys((*(cfg.DATASETS.TRAIN if needs_training_data else ()), *cfg.DATASETS.TEST)):
         records, odd_boxes = load_with_odd_boxes(name)
@@ -39,6 +43,9 @@ def check_data(cfg: CfgNode, needs_training_data: bool) -> None:
         check_images(name, records)
         if needs_training_data and name in cfg.DATASETS.TRAIN:
             training += records
+    for source in map(find_source, cfg.DATASETS.TEST):
+        if source.kind == "coco":
+            check_coco_ground_truth(annotation_file(source), coco_annotations(source), cfg.MODEL.MASK_ON)
     if not needs_training_data:
         return
     if not any(map(has_usable_objects, training)):

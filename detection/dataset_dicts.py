@@ -95,6 +95,11 @@ def image_files(name: str) -> list[str]:
     return [f"{source.folder}/{source.split}/{image['file_name']}" for image in images]
 
 
+def coco_annotations(source: DatasetSource) -> list[dict[str, Any]]:
+    """The annotations of a COCO split as its file has them."""
+    return _read_coco_json(annotation_file(source))["annotations"]
+
+
 def load_dataset_dicts(name: str) -> list[dict[str, Any]]:
     """One dictionary for each image of a split: what detectron2's ``DatasetCatalog.get(name)`` returns.
 

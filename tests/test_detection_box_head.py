@@ -77,6 +77,12 @@ def test_boxes_are_clipped_to_the_image_and_the_best_are_kept() -> None:
     assert found["boxes"] == [[20, 20, 60, 50]]
 
 
+def test_minus_one_keeps_all_detections_as_in_detectron2() -> None:
+    scores, boxes = [[0.2, 0.1, 0.7], [0.5, 0.1, 0.4]], [[0.0, 0, 9, 9], [20.0, 20, 90, 90]]
+    assert len(detect(scores, boxes, "TEST.DETECTIONS_PER_IMAGE", "-1")["scores"]) == 4
+    assert len(detect(scores, boxes, "TEST.DETECTIONS_PER_IMAGE", "0")["scores"]) == 0
+
+
 def test_scores_must_exceed_the_threshold() -> None:
     found = detect([[0.25, 0.25, 0.5]], [[0.0, 0, 9, 9]], "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.26")
     assert found == {"boxes": [], "scores": [], "classes": []}

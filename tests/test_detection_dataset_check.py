@@ -164,17 +164,44 @@ VOC_DAMAGES = (
 )
 
 
-def run_torchvision(kind, tmp_path):
+def evaluated(key, value=None):
+    """A damage of the test split's ground truth, which only the evaluation reads: ``key`` is missing, or ``value``."""
+
+    def damage(root):
+        def change(content):
+            found = first(content)
+            found.pop(key)
+            if value is not None:
+                found[key] = value
+            where = rf"instances_val2017\.json, image {found['image_id']}, annotation {found['id']}"
+            number = len(content["annotations"])
+            return rf"{where}: {key} is .*, the first of 1 such of {number}\. The evaluation needs {key}: "
+
+        return coco(root, change, "val2017")
+
+    return damage
+
+
+GROUND_TRUTH_DAMAGES = (
+    evaluated("area"),
+    evaluated("area", "large"),
+    evaluated("iscrowd"),
+    evaluated("segmentation"),
+    evaluated("segmentation", []),
+)
+
+
+def run_torchvision(kind, tmp_path, *more):
     from clsa.detection import torchvision_engine
 
-    words = ["OUTPUT_DIR", str(tmp_path / "out"), "MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", ""]
+    words = ["OUTPUT_DIR", str(tmp_path / "out"), "MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", *more]
     torchvision_engine.run(Process(0, 1, torch.device("cpu")), load_config(get_cfg(), CONFIG[kind], words), "test")
 
 
-def run_detectron2(kind, tmp_path):
+def run_detectron2(kind, tmp_path, *more):
     from clsa.detection.detectron2_engine import run
 
-    opts = ["OUTPUT_DIR", str(tmp_path / "out"), "MODEL.WEIGHTS", ""]
+    opts = ["OUTPUT_DIR", str(tmp_path / "out"), "MODEL.WEIGHTS", "", *more]
     options = {"eval_only": False, "resume": False, "num_machines": 1, "machine_rank": 0, "dist_url": "auto"}
     run(argparse.Namespace(config_file=CONFIG[kind], num_gpus=0, opts=opts, **options))
 
@@ -190,12 +217,33 @@ def test_bad_coco_stops_either_engine(root, tmp_path, run, damage):
         run("coco", tmp_path)
 
 
+@pytest.mark.parametrize("damage", GROUND_TRUTH_DAMAGES)
+@pytest.mark.parametrize("run", ENGINES)
+def test_ground_truth_that_cannot_be_evaluated_stops_either_engine_before_it_trains(root, tmp_path, run, damage):
+    message = damage(root)
+    with pytest.raises(InputError, match=message):
+        run("coco", tmp_path)
+    assert not list(tmp_path.glob("out/model_*"))
+
+
+def test_without_masks_the_ground_truth_needs_no_segmentation(root):
+    evaluated("segmentation")(root)
+    cfg = load_config(get_cfg(), CONFIG["coco"], ["MODEL.MASK_ON", "False"])
+    check_data(cfg, needs_training_data=False)
+
+
 @pytest.mark.parametrize("damage", VOC_DAMAGES)
 @pytest.mark.parametrize("run", ENGINES)
 def test_bad_voc_stops_either_engine(root, tmp_path, run, damage):
     message = damage(root)
     with pytest.raises(InputError, match=message):
         run("voc", tmp_path)
+
+
+@pytest.mark.parametrize("run", ENGINES)
+def test_a_number_below_its_limit_stops_either_engine(root, tmp_path, run):
+    with pytest.raises(InputError, match=r"SOLVER\.MAX_ITER is 0: set it to 1 or more"):
+        run("voc", tmp_path, "SOLVER.MAX_ITER", "0")
 
 
 @pytest.mark.parametrize("kind", ["voc", "coco"])
