@@ -1,5 +1,6 @@
 """The configs of the published protocols: every value, in both engines' config trees."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -206,8 +207,14 @@ def test_the_head_of_the_file_says_command_hardware_time_and_the_number_to_expec
     text = find_config(config_file(name)).read_text(encoding="utf-8")
     head = text[: text.index("_BASE_")]
     assert f"--config-file {config_file(name)}" in head
-    for word in ("Start:", "Norm:", "Hardware:", "ime", "Expected", "Metric:"):
+    for word in ("Start:", "Norm:", "Hardware:", "Expected", "Metric:"):
         assert word in head
+    time = " ".join(head.replace("#", " ").split()).partition("Time: ")[2].partition("Expected")[0]
+    hours, rate = re.search(r"([\d.]+) h of training", time), re.search(r"([\d.]+) s an iteration", time)
+    assert (hours and rate) or time.startswith("not measured. ")
+    if hours:  # are what the rate makes of the schedule
+        iterations = load_config(get_cfg(), config_file(name)).SOLVER.MAX_ITER
+        assert float(hours[1]) == pytest.approx(float(rate[1]) * iterations / 3600, abs=0.051)
 
 
 def test_every_full_config_is_a_named_protocol():
