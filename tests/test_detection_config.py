@@ -6,9 +6,10 @@ from clsa.configs.command import InputError
 from clsa.configs.loading import PACKAGED, flat_keys, load_config
 from clsa.detection.config import get_cfg, value_of
 from clsa.detection.implemented import IMPLEMENTED, refuse_unsupported
+from clsa.detection.number_limits import check_numbers
 
 BASES = ("detection/base_c4.yaml", "detection/base_fpn.yaml")
-NO_DETECTORS = ("base_coco.yaml", "base_voc.yaml")  # data and schedule alone
+NO_DETECTORS = ("base_coco.yaml", "base_coco_2x.yaml", "base_voc.yaml")  # data and schedule alone
 DETECTORS = sorted(f"detection/{p.name}" for p in (PACKAGED / "detection").glob("*.yaml") if p.name not in NO_DETECTORS)
 
 
@@ -60,6 +61,29 @@ def test_detectron2s_defaults_are_refused_for_the_stride() -> None:
 def test_what_is_refused_for_c4(key: str, value: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         refuse_unsupported(load_config(get_cfg(), BASES[0], [key, value]))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("SOLVER.MAX_ITER", "0", "SOLVER.MAX_ITER is 0: set it to 1 or more"),
+        ("SOLVER.MAX_ITER", "-3", "SOLVER.MAX_ITER is -3"),
+        ("SOLVER.IMS_PER_BATCH", "0", "SOLVER.IMS_PER_BATCH is 0: set it to 1 or more"),
+        (
+            "SOLVER.CHECKPOINT_PERIOD",
+            "0",
+            "CHECKPOINT_PERIOD is 0: set it to 1 or more. To save at the end alone, give",
+        ),
+        ("DATALOADER.NUM_WORKERS", "-1", "DATALOADER.NUM_WORKERS is -1: set it to 0 or more"),
+        ("TEST.PRECISE_BN.NUM_ITER", "0", "TEST.PRECISE_BN.NUM_ITER is 0: set it to 1 or more"),
+    ],
+)
+def test_numbers_below_their_limit(key: str, value: str, message: str) -> None:
+    cfg = load_config(get_cfg(), BASES[0], [key, value])
+    with pytest.raises(InputError, match=message):
+        check_numbers(cfg, trains=True)
+    if key.startswith(("SOLVER", "TEST")):  # nothing that an evaluation alone would read
+        check_numbers(cfg, trains=False)
 
 
 def test_levels_must_have_equally_many_anchors() -> None:
