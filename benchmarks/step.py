@@ -7,8 +7,7 @@
 
 The literal side is a plain reading of how the public code works: float32, contiguous NCHW; as many weak and strong
 views as it uses; for each weak query, and again for each pair with a strong one, the queue is cloned and the logits
-joined; log(softmax); a loop over the parameters for the key network; ``loss.item()``, the accuracy's and the queue
-pointer's value taken from the device each step; SGD. Bank and weak queries are those of its scripts (clsa_multi: five).
+joined; log(softmax); a loop over the parameters for the key network; ``loss.item()`` and the queue pointer's value taken from the device each step; SGD. Bank and weak queries are those of its scripts (clsa_multi: five).
 
 Ours is the training loop's step with the same options: bfloat16 with channels_last, the losses in float32 by their
 closed form, one grouped update of the key network, nothing taken from the device; on a GPU the step is taken once under
@@ -32,7 +31,7 @@ from clsa.configs.processes import Process
 from clsa.pretrain.config import get_cfg, strong_view_count, weak_query_sizes_and_scales
 from clsa.pretrain.data import Normalise, batches
 from clsa.pretrain.sources import open_source
-from clsa.pretrain.train import forward_and_backward
+from clsa.pretrain.step import train_step
 from clsa.pretrain.training_state import TrainingState
 
 #: Images per second of 8 V100, from the paper's hours for 200 epochs of ImageNet (70 and 166).
@@ -77,8 +76,7 @@ def literal_step(state: TrainingState, views: list[Tensor], weak_count: int) -> 
         for followed, kept in zip(method.query.parameters(), method.key.parameters(), strict=True):
             kept.data = kept.data * 0.999 + followed.data * (1.0 - 0.999)
         keys = F.normalize(method.key(key_view), dim=1)
-    contrastive, ddm, top1 = literal_losses(weak, strong, keys, state.literal_queue, TAU)
-    top1.item()
+    contrastive, ddm, _ = literal_losses(weak, strong, keys, state.literal_queue, TAU)
     loss = contrastive + ddm
     value = loss.item()
     state.optimizer.zero_grad()
@@ -92,13 +90,7 @@ def literal_step(state: TrainingState, views: list[Tensor], weak_count: int) -> 
 
 def our_step(state: TrainingState, views: list[Tensor], iteration: int) -> Tensor:
     """One step of the training loop; its loss, on the device."""
-    keys = state.method.embed_keys(views[0], views[1], iteration)
-    state.optimizer.zero_grad()
-    _, loss = forward_and_backward(state.method, state, views, keys, beta=1.0)
-    state.optimizer.step()
-    state.method.update_key_network()
-    state.method.enqueue(keys)
-    return loss
+    return train_step(state.method, state, views, iteration, beta=1.0)[1]
 
 
 def make_state(cfg, device: torch.device) -> TrainingState:

@@ -4,22 +4,25 @@ Shapes:
     N: crops of one view in a batch
     S: side of a crop, in pixels
     R: operations of each view, one after the other
-    M: of the N, the crops that undergo the same operation in one round
+    M: of the N, the crops that undergo the same operation at a time
     P: numbers that an operation needs to know of each crop
 
 It pays on a GPU; on a CPU, Pillow itself is quicker.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from . import batched_operations as on_pixels
 from .augment import VOCABULARY, DrawnView
+from .batch_schedule import schedule
+from .to_device import to_device
 
 #: By the operation's name, its place in the vocabulary.
 CODES = {operation.name: code for code, operation in enumerate(VOCABULARY)}
@@ -32,25 +35,34 @@ def encode(drawn: list[DrawnView]) -> tuple[Tensor, Tensor]:
     return torch.tensor(codes, dtype=torch.uint8), torch.tensor(magnitudes, dtype=torch.float64)
 
 
+def side_by_side(encoded: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Codes and magnitudes of several views, one view after the other; Identity fills the rounds that one lacks."""
+    rounds = max(codes.shape[1] for codes, _ in encoded)
+    padded = [
+        [F.pad(part, (0, rounds - part.shape[1]), value=fill) for part in parts]
+        for parts, fill in zip(zip(*encoded, strict=True), (CODES["Identity"], 0.0), strict=True)
+    ]
+    codes, magnitudes = (torch.cat(parts) for parts in padded)
+    return codes, magnitudes
+
+
 def apply_batch(pixels: Tensor, codes: Tensor, magnitudes: Tensor) -> Tensor:
     """Carry out N x R operations (see :func:`encode`) on ``pixels``, uint8 N x S x S x 3 on any device; a new tensor.
 
     ``codes`` and ``magnitudes`` are on the CPU: which crops undergo what is known there, so nobody waits for the
-    device. All that it must know of a round is sent in two copies.
+    device. All that it must know is sent in two copies.
     """
+    codes, magnitudes, side = codes.numpy(), magnitudes.numpy(), pixels.shape[1]
+    turns = schedule(KINDS[codes], [operation.launches for operation in BATCHED])
+    settings = [
+        BATCHED[kind].settings(codes[rows, rounds], magnitudes[rows, rounds], side) for kind, rows, rounds in turns
+    ]
+    rows_on_device = _send([turn.rows for turn in turns], pixels.device)
+    settings_on_device = _send(settings, pixels.device)
     pixels = pixels.clone()
-    for codes_of_round, magnitudes_of_round in zip(codes.numpy().T, magnitudes.numpy().T, strict=True):
-        groups = []
-        for operation in BATCHED:
-            rows = np.flatnonzero(np.isin(codes_of_round, operation.codes))
-            if len(rows):
-                settings = operation.settings(codes_of_round[rows], magnitudes_of_round[rows], pixels.shape[1])
-                groups.append((operation, rows, settings))
-        rows_on_device = _send([rows for _, rows, _ in groups], pixels.device)
-        settings_on_device = _send([settings for _, _, settings in groups], pixels.device)
-        for (operation, _, _), rows, settings in zip(groups, rows_on_device, settings_on_device, strict=True):
-            changed = operation.apply(pixels.index_select(0, rows), settings)
-            pixels.index_copy_(0, rows, changed)
+    for turn, rows, settings in zip(turns, rows_on_device, settings_on_device, strict=True):
+        changed = BATCHED[turn.kind].apply(pixels.index_select(0, rows), settings)
+        pixels.index_copy_(0, rows, changed)
     return pixels
 
 
@@ -58,9 +70,7 @@ def _send(arrays: list[np.ndarray], device: torch.device) -> list[Tensor]:
     """The arrays (equal dtype) on ``device``, in one copy."""
     if not arrays:
         return []
-    joined = torch.from_numpy(np.concatenate([array.ravel() for array in arrays]))
-    if device.type == "cuda":
-        joined = joined.pin_memory().to(device, non_blocking=True)
+    joined = to_device(np.concatenate([array.ravel() for array in arrays]), device)
     parts = joined.split([array.size for array in arrays])
     return [part.view(array.shape) for part, array in zip(parts, arrays, strict=True)]
 
@@ -126,31 +136,44 @@ def _tap_weights(codes: np.ndarray, sigmas: np.ndarray, side: int) -> np.ndarray
 
 
 class Batched(NamedTuple):
-    """One or several operations of the vocabulary, done together."""
+    """One or several operations of the vocabulary, done together.
+
+    Attributes:
+        codes: of the operations.
+        launches: operations on the device that it takes for any number of crops.
+        apply: of pixels, uint8 M x S x S x 3, and settings, float64 M x P, both on the device; it gives pixels.
+        settings: of M codes, M magnitudes, and S.
+    """
 
     codes: list[int]
+    launches: int
     apply: Callable[[Tensor, Tensor], Tensor]
     settings: Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
 
-def _batched(names: str, apply: Callable, settings: Callable = _nothing) -> Batched:
-    return Batched([CODES[name] for name in names.split()], apply, settings)
+def _batched(names: str, launches: int, apply: Callable, settings: Callable = _nothing) -> Batched:
+    return Batched([CODES[name] for name in names.split()], launches, apply, settings)
 
 
 #: All of the vocabulary but Identity.
 BATCHED = (
-    _batched("Brightness", on_pixels.brightness, _as_drawn),
-    _batched("Contrast", on_pixels.contrast, _as_drawn),
-    _batched("Color", on_pixels.color, _as_drawn),
-    _batched("Hue", on_pixels.hue, _hue_shifts),
-    _batched("Gray", on_pixels.gray),
-    _batched("Blur", on_pixels.blur, _tap_weights),
-    _batched("Flip", on_pixels.flip),
-    _batched("ShearX ShearY TranslateX TranslateY Rotate", on_pixels.affine, _matrices),
-    _batched("AutoContrast", on_pixels.auto_contrast),
-    _batched("Invert", on_pixels.invert),
-    _batched("Equalize", on_pixels.equalize),
-    _batched("Solarize", on_pixels.solarize, _as_drawn),
-    _batched("Posterize", on_pixels.posterize, _bit_masks),
-    _batched("Sharpness", on_pixels.sharpness, _as_drawn),
+    _batched("Brightness", 12, on_pixels.brightness, _as_drawn),
+    _batched("Contrast", 23, on_pixels.contrast, _as_drawn),
+    _batched("Color", 19, on_pixels.color, _as_drawn),
+    _batched("Hue", 80, on_pixels.hue, _hue_shifts),
+    _batched("Gray", 12, on_pixels.gray),
+    _batched("Blur", 62, on_pixels.blur, _tap_weights),
+    _batched("Flip", 4, on_pixels.flip),
+    _batched("ShearX ShearY TranslateX TranslateY Rotate", 29, on_pixels.affine, _matrices),
+    _batched("AutoContrast", 22, on_pixels.auto_contrast),
+    _batched("Invert", 4, on_pixels.invert),
+    _batched("Equalize", 26, on_pixels.equalize),
+    _batched("Solarize", 9, on_pixels.solarize, _as_drawn),
+    _batched("Posterize", 5, on_pixels.posterize, _bit_masks),
+    _batched("Sharpness", 22, on_pixels.sharpness, _as_drawn),
 )
+
+#: By an operation's code, its place in BATCHED; Identity's is -1.
+KINDS = np.full(len(VOCABULARY), -1)
+for _kind, _operation in enumerate(BATCHED):
+    KINDS[_operation.codes] = _kind

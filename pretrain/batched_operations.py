@@ -10,8 +10,13 @@ with whole numbers and single precision, so its results can be had exactly on an
 arithmetic of Pillow's C code, roundings included.
 """
 
+import functools
+
+import numpy as np
 import torch
 from torch import Tensor
+
+from .to_device import to_device
 
 
 def gray_levels(pixels: Tensor) -> Tensor:
@@ -122,20 +127,34 @@ def blur(pixels: Tensor, weights: Tensor) -> Tensor:
     """
     weights = weights.int().T[..., None, None, None]  # P x M x 1 x 1 x 1
     lost = 2**24 - (weights[0] + 2 * weights[1:].sum(dim=0))  # Pillow rounds the weights down: 0 or 1
-    reach = len(weights) - 1
+    rounding = 2**23 - 128 * lost
+    reach, side = len(weights) - 1, pixels.shape[1]
     # Values less 128, so that a product with weights of sum 2^24 keeps within 32 bits.
     values = pixels.int() - 128
     for dimension in (2, 1):
-        last = values.shape[dimension] - 1
-        places = torch.arange(last + 1, device=pixels.device)
         for _ in range(3):
+            first, last = values.narrow(dimension, 0, 1), values.narrow(dimension, side - 1, 1)
+            wide = torch.cat([first] * reach + [values] + [last] * reach, dim=dimension)
             total = values * weights[0]
             for away in range(1, reach + 1):
-                left = values.index_select(dimension, (places - away).clamp(min=0))
-                right = values.index_select(dimension, (places + away).clamp(max=last))
-                total += (left + right) * weights[away]
-            values = (total - 128 * lost + 2**23) >> 24
+                left, right = (wide.narrow(dimension, reach + step, side) for step in (-away, away))
+                total.addcmul_(left + right, weights[away])
+            values = total.add_(rounding).bitwise_right_shift_(24)
     return (values + 128).to(torch.uint8)
+
+
+@functools.cache
+def hue_tables(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Of each of the 256 hues, on ``device``: which of (value, low, falling, rising) red, green and blue are, int64
+    256 x 3; how far into its sixth of the circle it lies, float32 256.
+    """
+    value, low, falling, rising = range(4)
+    of_sixth = [(value, rising, low), (falling, value, low), (low, value, rising)]
+    of_sixth += [(low, falling, value), (rising, low, value), (value, low, falling)]
+    turns = np.arange(256) * 6.0 / 255.0
+    sixth = np.floor(turns)
+    which = np.array(of_sixth)[sixth.astype(int) % 6]
+    return to_device(which, device), to_device((turns - sixth).astype(np.float32), device)
 
 
 def hue(pixels: Tensor, shift: Tensor) -> Tensor:
@@ -160,11 +179,7 @@ def hue(pixels: Tensor, shift: Tensor) -> Tensor:
     hue_byte = (torch.where(chroma == 0, 0, hue_byte) + shift.int().view(-1, 1, 1)) & 255
     saturation_byte = ((chroma / value.clamp(min=1)).double() * 255.0).int()
 
-    # Of each of the 256 hues: the sixth of the circle, and how far into it.
-    hues = torch.arange(256, device=pixels.device, dtype=torch.float64) * 6.0 / 255.0
-    sector_of, within_of = hues.floor(), (hues - hues.floor()).float()
-    sector = (sector_of.int() % 6)[hue_byte]
-    within = within_of[hue_byte]
+    which, within = (table[hue_byte] for table in hue_tables(pixels.device))  # M x S x S x 3, M x S x S
     saturation = (saturation_byte.double() / 255.0).float()
     value = value.double()
 
@@ -173,17 +188,6 @@ def hue(pixels: Tensor, shift: Tensor) -> Tensor:
 
     low, falling = mixed(saturation), mixed(saturation * within)
     rising = mixed(saturation.double() * (1.0 - within.double()))
-    of_sector = (  # which of the four are red, green, blue in each sixth
-        (value, rising, low),
-        (falling, value, low),
-        (low, value, rising),
-        (low, falling, value),
-        (rising, low, value),
-        (value, low, falling),
-    )
-    mixes = [torch.stack(mix, dim=3) for mix in of_sector]
-    result = mixes[0]
-    for number, mix in enumerate(mixes[1:], 1):
-        result = torch.where((sector == number)[..., None], mix, result)
+    mixes = torch.stack([value, low, falling, rising], dim=3).to(torch.uint8)
     # Without saturation there is no hue: Pillow gives the value alone.
-    return torch.where((saturation_byte == 0)[..., None], value[..., None], result).to(torch.uint8)
+    return torch.where((saturation_byte == 0)[..., None], mixes[..., :1], mixes.gather(3, which))

@@ -26,7 +26,7 @@ from clsa.configs.processes import Process
 
 from .augment import DrawnView, View, apply, build_views
 from .batch_order import BatchOrder
-from .batched_augment import apply_batch, encode
+from .batched_augment import apply_batch, encode, side_by_side
 from .decoding import Decoded, decoder
 from .interruption import leave_signals_to_the_trainer
 from .seeding import Purpose, generator
@@ -221,8 +221,21 @@ class Normalise:
         self.std = torch.tensor(PIXEL_STD, device=device)
 
     def __call__(self, view: ViewBatch) -> Tensor:
-        pixels = view.pixels.to(self.device, non_blocking=True)
-        if view.codes.shape[1]:
-            pixels = apply_batch(pixels, view.codes, view.magnitudes)
-        images = ((pixels - self.mean) / self.std).permute(0, 3, 1, 2)  # N x 3 x S x S, strides of NHWC
-        return images if self.channels_last else images.contiguous()
+        return self.together([view])[0]
+
+    def together(self, views: Sequence[ViewBatch]) -> list[Tensor]:
+        """Each view as by itself; those of one size undergo their operations side by side, for fewer launches."""
+        of_size: dict[int, list[int]] = {}
+        for number, view in enumerate(views):
+            of_size.setdefault(view.pixels.shape[1], []).append(number)
+        images = {}
+        for numbers in of_size.values():
+            parts = [views[number].pixels.to(self.device, non_blocking=True) for number in numbers]
+            pixels = torch.cat(parts) if len(parts) > 1 else parts[0]
+            codes, magnitudes = side_by_side([(views[number].codes, views[number].magnitudes) for number in numbers])
+            if codes.shape[1]:
+                pixels = apply_batch(pixels, codes, magnitudes)
+            joined = ((pixels - self.mean) / self.std).permute(0, 3, 1, 2)  # N x 3 x S x S, strides of NHWC
+            joined = joined if self.channels_last else joined.contiguous()
+            images |= zip(numbers, joined.split([len(part) for part in parts]), strict=True)
+        return [images[number] for number in range(len(views))]

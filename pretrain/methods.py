@@ -27,6 +27,7 @@ from .key_queue import KeyQueue
 from .losses import Temperatures, query_losses, top1_percent
 from .networks import Encoder
 from .seeding import Purpose, generator
+from .to_device import to_device
 
 
 @dataclass
@@ -61,8 +62,9 @@ class MomentumContrast(nn.Module):
             self.query = nn.SyncBatchNorm.convert_sync_batchnorm(self.query)
         self.key = copy.deepcopy(self.query).requires_grad_(False)
         if cfg.SOLVER.COMPILE:
-            self.query.compile()
-            self.key.compile()
+            # For each size of view its own code: by itself PyTorch would, from the second size on, make one for all.
+            self.query.compile(dynamic=False)
+            self.key.compile(dynamic=False)
         self.queue = KeyQueue(cfg.LOSS.QUEUE_LENGTH, cfg.MODEL.HEAD_OUTPUT)
         self.process = process
         self.seed = cfg.SEED
@@ -168,18 +170,22 @@ class MomentumContrast(nn.Module):
             return self.key(view)
         images = self.process.concatenated(view)  # B x 3 x S x S
         order = generator(Purpose.SHUFFLE, self.seed, seed).permutation(len(images))  # B, the same everywhere
-        mine = order.reshape(self.process.world_size, self.micro_batches, -1)[self.process.rank]  # shares x M
-        embedded = [self.key(images[torch.from_numpy(share).to(images.device)]) for share in mine]  # each M x C
+        order = to_device(order, images.device)
+        mine = order.view(self.process.world_size, self.micro_batches, -1)[self.process.rank]  # shares x M
+        embedded = [self.key(images[share]) for share in mine]  # each M x C
         shuffled = self.process.concatenated(torch.cat(embedded))  # B x C
-        place = torch.from_numpy(order.argsort()).to(shuffled.device)
+        place = torch.empty_like(order)  # of each image among the shuffled: the inverse of order
+        place[order] = torch.arange(len(order), device=order.device)
         return shuffled[place]
 
     def _own_rows(self, first: int, count: int, batch_keys: Tensor) -> Tensor:
         first += self.process.rank * (len(batch_keys) // self.process.world_size)
         return torch.arange(first, first + count, device=batch_keys.device)  # M
 
-    def _autocast(self, view: Tensor) -> torch.autocast:
-        return torch.autocast(view.device.type, self.amp_dtype, enabled=self.amp_dtype != torch.float32)
+    def _autocast(self, view: Tensor) -> contextlib.AbstractContextManager:
+        if self.amp_dtype == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(view.device.type, self.amp_dtype)
 
     def _bank(self, batch_keys: Tensor, own: Tensor) -> Bank:
         return Bank(batch_keys[own], self.queue.keys, batch_keys if self.bank == "batch_and_queue" else None)

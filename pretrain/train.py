@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
-from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -19,15 +18,14 @@ from clsa.configs.run_files import plain, start_log, write_config
 from .bn_statistics import re_estimate
 from .check_config import check_config
 from .checkpointing import check_same_run, last_checkpoint, load_checkpoint, save_checkpoint, where_to_start
-from .config import weak_query_sizes_and_scales
 from .data import Normalise, batches
 from .interruption import StopRequest
 from .knn_monitor import KnnMonitor
-from .methods import MomentumContrast, Step, mean_step
 from .networks import Encoder
 from .schedules import ddm_weight, learning_rate
 from .skipped_images import SkippedImages
 from .sources import Source, open_source
+from .step import train_step
 from .training_log import MetricsFiles, NonFiniteLoss, StepWindow, describe
 from .training_state import TrainingState, random_states
 
@@ -110,14 +108,7 @@ def _train(state: TrainingState, source: Source, start: int, stop: int, max_iter
             for group in optimizer.param_groups:
                 group["lr"] = lr
 
-            views = [normalise(view) for view in views]
-            keys = method.embed_keys(views[0], views[1], iteration)
-            optimizer.zero_grad()
-            step, loss = forward_and_backward(model, state, views, keys, beta)
-            state.scaler.step(optimizer)
-            state.scaler.update()
-            method.update_key_network()
-            method.enqueue(keys)
+            step, loss = train_step(model, state, normalise.together(views), iteration, beta)
             window.add(iteration, loss, step)
             bar.update()
 
@@ -148,29 +139,6 @@ def _train(state: TrainingState, source: Source, start: int, stop: int, max_iter
                 if process.is_main:
                     log.warning("asked to stop: left after step %d of %d, go on with --resume", iteration, max_iter)
                 stop_request.leave()
-
-
-def forward_and_backward(
-    model: MomentumContrast | DistributedDataParallel,
-    state: TrainingState,
-    views: list[Tensor],
-    keys: list[Tensor],
-    beta: float,
-) -> tuple[Step, Tensor]:
-    """Gradients of the loss, one micro-batch after the other, and the step's means (see ``methods``)."""
-    weak_queries, count = len(weak_query_sizes_and_scales(state.cfg)), state.cfg.SOLVER.ACCUMULATE
-    steps, losses, first = [], [], 0
-    for number, (key_view, *queries) in enumerate(zip(*(view.chunk(count) for view in views), strict=True), 1):
-        # Processes share their gradients once, with the last micro-batch's.
-        wait = number < count and isinstance(model, DistributedDataParallel)
-        with model.no_sync() if wait else contextlib.nullcontext():
-            step = model(key_view, queries[:weak_queries], queries[weak_queries:], keys, first)
-            loss = step.contrastive if step.strong is None else step.contrastive + beta * step.strong
-            state.scaler.scale(loss / count).backward()
-        steps.append(step)
-        losses.append(loss.detach())
-        first += len(key_view)
-    return mean_step(steps), torch.stack(losses).mean()
 
 
 def write_random_init(cfg: CfgNode, resume: bool) -> None:
