@@ -63,12 +63,13 @@ def detector_config(args: argparse.Namespace) -> CfgNode:
 
 
 def _by_torchvision(cfg: CfgNode, process: Process, records: list[dict[str, Any]]) -> list[ImagePrediction]:
+    from .detector_checkpoint import read_checkpoint
     from .evaluate_detector import predict
     from .rcnn import build_model
-    from .torchvision_engine import first_state, load_detector
+    from .torchvision_engine import load_detector
 
     model = build_model(cfg)
-    load_detector(model, first_state(process, cfg, resume=False, eval_only=True))
+    load_detector(model, read_checkpoint(cfg.MODEL.WEIGHTS))
     return predict(process, cfg, model.to(process.device), records)
 
 

@@ -43,16 +43,22 @@ def check_datasets(cfg: CfgNode, needs_training_data: bool) -> None:
 
     Raises:
         InputError: no training data named, a folder missing (see ``find_source``), another number of classes.
+            An evaluation alone asks nothing of the training data.
     """
     if needs_training_data and not cfg.DATASETS.TRAIN:
         raise InputError("DATASETS.TRAIN is empty: name what to train on, such as \"('coco_2017_train',)\".")
-    for name in (*cfg.DATASETS.TRAIN, evaluated_dataset(cfg)):
+    for name in (*(cfg.DATASETS.TRAIN if needs_training_data else ()), evaluated_dataset(cfg)):
         classes = len(find_source(name).class_names)
         if classes != cfg.MODEL.ROI_HEADS.NUM_CLASSES:
             raise InputError(
                 f"MODEL.ROI_HEADS.NUM_CLASSES is {cfg.MODEL.ROI_HEADS.NUM_CLASSES}, but {name} has {classes} classes: "
                 f"set it to {classes}."
             )
+
+
+def training_data(cfg: CfgNode) -> list[dict[str, Any]]:
+    """Name and fingerprint of each data set in ``DATASETS.TRAIN``."""
+    return [_record(name) for name in cfg.DATASETS.TRAIN]
 
 
 def weights_record(weights_path: str | os.PathLike | None) -> dict[str, Any]:
@@ -88,6 +94,7 @@ def write_detection_result(
     weights_path: str | os.PathLike | None,
     wall_seconds: float,
     *,
+    train_datasets: Sequence[Mapping[str, Any]],
     seed: int | None = None,
     trial: int = 0,
     weights: Mapping[str, Any] | None = None,
@@ -105,6 +112,7 @@ def write_detection_result(
         verified: how many tensors of the weights were found in the model, equal (0 for a random start).
         weights_path: backbone weights that training started from; None for a random start.
         wall_seconds: of the fine-tuning and the evaluation.
+        train_datasets: :func:`training_data`, at the time of the training.
         seed: the seed that was used; by default ``cfg.SEED``.
         weights: the weights' record where the file itself is out of reach (a detector trained elsewhere); by default
             :func:`weights_record` of ``weights_path``.
@@ -131,7 +139,7 @@ def write_detection_result(
         config=cfg,
         details={
             "verified_tensors": verified,
-            "train_datasets": [_record(name) for name in cfg.DATASETS.TRAIN],
+            "train_datasets": list(train_datasets),
             "protocol_check": compare(cfg).as_record(),
             **evaluation.get("details", {}),
             **(details or {}),

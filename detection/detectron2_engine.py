@@ -21,11 +21,11 @@ from clsa.convert.backbone_file import read_backbone
 
 from .dataset_check import check_data
 from .detection_result import check_datasets, protocol_id
-from .detector_checkpoint import last_checkpoint
+from .detector_checkpoint import read_detectron2_checkpoint
 from .evaluation_keys import add_evaluation_keys
 from .load_weights import check_architecture, check_pixel_settings
 from .norm_layers import refuse_sync_bn_on_cpu
-from .resume_check import require_same_config
+from .start_point import StartPoint, find_start
 from .start_weights import require_choice
 
 INSTALL_GUIDE = "https://detectron2.readthedocs.io/tutorials/install.html"
@@ -122,16 +122,13 @@ def check_config(cfg: CfgNode, args: argparse.Namespace) -> None:
         )
     require_choice(args.config_file, args.opts, cfg.OUTPUT_DIR, args.resume, args.eval_only)
     check_datasets(cfg, needs_training_data=not args.eval_only)
+    start = find_detectron2_start(cfg, args)
     check_data(cfg, needs_training_data=not args.eval_only)
-    checkpoint = last_checkpoint(cfg.OUTPUT_DIR) if args.resume else None
-    if args.eval_only:
-        if not (cfg.MODEL.WEIGHTS or checkpoint):
-            raise InputError(
-                "--eval-only needs a detector: give MODEL.WEIGHTS OUTPUT_DIR/model_final.pth of a finished run, or "
-                "--resume with its OUTPUT_DIR."
-            )
-    elif checkpoint:
-        require_same_config(cfg)
-    elif cfg.MODEL.WEIGHTS:
+    if start is None and cfg.MODEL.WEIGHTS:
         check_pixel_settings(cfg)
         check_architecture(cfg, read_backbone(cfg.MODEL.WEIGHTS, target="detectron2"))
+
+
+def find_detectron2_start(cfg: CfgNode, args: argparse.Namespace) -> StartPoint | None:
+    """:func:`~clsa.detection.start_point.find_start` for this engine."""
+    return find_start(cfg, args.resume, args.eval_only, read_detectron2_checkpoint)

@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import functools
 import logging
-import pickle
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,16 +21,20 @@ from detectron2.utils.logger import setup_logger
 from fvcore.common.config import CfgNode
 
 from clsa.configs.command import InputError
-from clsa.configs.run_files import sha256_of_file
+from clsa.configs.processes import Process
+from clsa.configs.run_files import atomic_write, sha256_of_file
 from clsa.convert.backbone_file import read_backbone
 
 from . import extra_norm_head  # noqa: F401  (registers the head)
 from .dataset_dicts import data_root, find_source
 from .detection_result import evaluated_dataset, weights_record, write_detection_result
-from .detector_checkpoint import last_checkpoint
+from .detector_checkpoint import last_checkpoint, read_detectron2_checkpoint
+from .detectron2_engine import find_detectron2_start
 from .detectron2_evaluators import build_evaluator, read_evaluation
 from .load_weights import verify_loaded
 from .peak_memory import peak_memory_mib
+from .start_point import agree
+from .training_record import result_fields, training_record, with_start_weights
 
 #: Buffers that detectron2's detectors of 2019 and 2020 saved; today they are made from the config.
 FORMER_BUFFERS = ("pixel_mean", "pixel_std", "anchor_generator.cell_anchors")
@@ -49,45 +52,68 @@ def run_in_each_process(cfg: CfgNode, protocol: str, args: argparse.Namespace) -
     """
     started = time.perf_counter()
     cfg = with_one_seed(cfg)
-    default_setup(cfg, args)
+    process = Process(comm.get_rank(), comm.get_world_size(), torch.device(cfg.MODEL.DEVICE))
+    start = agree(process, cfg.OUTPUT_DIR, lambda: find_detectron2_start(cfg, args))
+    if start and not args.eval_only:
+        cfg = with_start_weights(cfg, start.content["weights"]["file"])
+    set_up(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="clsa")
-    for name in (*cfg.DATASETS.TRAIN, evaluated_dataset(cfg)):
+    for name in (*(() if args.eval_only else cfg.DATASETS.TRAIN), evaluated_dataset(cfg)):
         _check_registered_place(name)
     if args.eval_only:
-        model = Trainer.build_model(cfg)
-        path = (last_checkpoint(cfg.OUTPUT_DIR) if args.resume else None) or Path(cfg.MODEL.WEIGHTS)
-        origin = load_detector(model, path)
+        model, origin = Trainer.build_model(cfg), start.content
+        put_into(model, origin, start.path)
+        fields = result_fields(cfg, protocol, args.trial, origin, start.is_in(cfg.OUTPUT_DIR))
         figures = Trainer.test(cfg, model)
-        detector = {"file": str(path), "sha256": sha256_of_file(path)}
-        seconds = time.perf_counter() - started
+        detector = {"file": str(start.path), "sha256": sha256_of_file(start.path)}
+        iterations, seconds = origin["iteration"], fields["seconds"] + time.perf_counter() - started
     else:
-        trainer = Trainer(cfg)
+        record = training_record(cfg, protocol, args.trial or (start and start.content["trial"]) or 0)
+        trainer = Trainer(cfg, record)
         trainer.resume_or_load(resume=args.resume)
         figures = trainer.train()
         model, origin, detector = trainer.model, trainer.origin, None
-        seconds = trainer.seconds()
+        fields = {**record, "details": {}}
         cfg = trainer.cfg  # with SOLVER.REFERENCE_WORLD_SIZE detectron2 has scaled it to the number of GPUs
+        iterations, seconds = cfg.SOLVER.MAX_ITER, trainer.seconds()
     if comm.is_main_process():
         write_detection_result(
             cfg.OUTPUT_DIR,
             cfg,
-            protocol,
+            fields["protocol"],
             "detectron2",
             read_evaluation(cfg, figures),
             verified=origin["verified"],
             weights_path=origin["weights"]["file"],
             wall_seconds=seconds,
+            train_datasets=fields["train_datasets"],
             seed=origin["seed"],
-            trial=args.trial,
+            trial=fields["trial"],
             weights=origin["weights"],
             details={
                 "parameters": sum(parameter.numel() for parameter in model.parameters()),
-                "iterations": origin.get("iterations", cfg.SOLVER.MAX_ITER),
+                "iterations": iterations,
                 "processes": comm.get_world_size(),
                 "detector": detector,
+                **fields["details"],
             },
         )
         logging.getLogger("clsa").info("%s/result.json written after %.0f s", cfg.OUTPUT_DIR, seconds)
+
+
+def set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """detectron2's ``default_setup``, after which OUTPUT_DIR/config.yaml is still that of the training."""
+    path = Path(cfg.OUTPUT_DIR) / "config.yaml"
+    before = path.read_bytes() if path.is_file() else None
+    try:
+        default_setup(cfg, args)
+    finally:
+        if args.eval_only and comm.is_main_process():
+            if before is None:
+                path.unlink(missing_ok=True)
+            else:
+                with atomic_write(path) as file:
+                    file.write(before)
 
 
 def with_one_seed(cfg: CfgNode) -> CfgNode:
@@ -106,10 +132,12 @@ class Trainer(DefaultTrainer):
 
     Attributes:
         origin: ``seed``, ``weights`` (record of the backbone file), ``verified`` (how many of its tensors were found
-            in the model); saved in every checkpoint, so a resumed or evaluated detector still has it.
+            in the model); saved in every checkpoint, so a resumed or evaluated detector still has it, as is the
+            training record.
     """
 
-    def __init__(self, cfg: CfgNode):
+    def __init__(self, cfg: CfgNode, record: dict[str, Any]):
+        self._record = record
         self._started = time.perf_counter()
         self._seconds_before = 0.0
         self.origin = {"seed": cfg.SEED, "weights": weights_record(None), "verified": 0}
@@ -158,7 +186,7 @@ class Trainer(DefaultTrainer):
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps beside the model."""
-        return {**super().state_dict(), "origin": self.origin, "seconds": self.seconds()}
+        return {**super().state_dict(), "origin": self.origin, "seconds": self.seconds(), "training": self._record}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The inverse; a checkpoint of detectron2's own trainer has no origin and is refused."""
@@ -202,27 +230,20 @@ def ddp_on(device: str) -> Iterator[None]:
         defaults.create_ddp_model = theirs
 
 
-def load_detector(model: torch.nn.Module, path: Path) -> dict[str, Any]:
-    """Load a detector's checkpoint, all of it or nothing: this program's, or any of detectron2's, such as MoCo's.
+def load_detector(model: torch.nn.Module, path: str | Path) -> dict[str, Any]:
+    """Read a detector's checkpoint and load it; see ``read_detectron2_checkpoint`` and :func:`put_into`."""
+    content = read_detectron2_checkpoint(path)
+    put_into(model, content, path)
+    return content
 
-    Returns:
-        ``seed``, ``weights``, ``verified`` as in :class:`Trainer`, and ``iterations``. For a detector that was trained
-        elsewhere ``weights`` is the record of its own file, ``verified`` 0 and ``seed`` None.
+
+def put_into(model: torch.nn.Module, content: dict[str, Any], path: str | Path) -> None:
+    """Load what ``path`` holds into ``model``, all of it or nothing: this program's, or any of detectron2's.
 
     Raises:
-        InputError: the file is missing, damaged, would run code, is no detector, or is one of another config.
+        InputError: it is of another config.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"{path} cannot be read as a detector's checkpoint: {reason}. Give the model_final.pth of a finished run."
-        ) from error
-    saved = content.get("model") if isinstance(content, dict) else None
-    if not isinstance(saved, dict):
-        raise InputError(f"{path} is no detector: it has no 'model'. Give the model_final.pth of a finished run.")
-    wanted = model.state_dict()
+    saved, wanted = content["model"], model.state_dict()
     state = {name: tensor for name, tensor in saved.items() if name in wanted or not _is_former_buffer(name)}
     differing = [name for name in wanted if name not in state or state[name].shape != wanted[name].shape]
     differing += [name for name in state if name not in wanted]
@@ -232,9 +253,6 @@ def load_detector(model: torch.nn.Module, path: Path) -> dict[str, Any]:
             "config that it was trained with."
         )
     model.load_state_dict(state)
-    trainer = content.get("trainer", {})
-    origin = trainer.get("origin") or {"seed": None, "weights": weights_record(path), "verified": 0}
-    return {**origin, "iterations": content.get("iteration", -1) + 1}
 
 
 def _is_former_buffer(name: str) -> bool:

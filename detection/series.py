@@ -44,7 +44,8 @@ def series_config(args: argparse.Namespace, option: str) -> CfgNode:
     """The config that the runs of a series share.
 
     Raises:
-        InputError: a series cannot be run from this command line (see the messages), or the config is not valid.
+        InputError: a series cannot be run from this command line (see the messages), the config is not valid, or
+            without ``--resume`` the folder of a run holds one already.
     """
     if args.eval_only:
         raise InputError(f"{option} trains; --eval-only does not. Leave one of them out.")
@@ -55,7 +56,10 @@ def series_config(args: argparse.Namespace, option: str) -> CfgNode:
             f"{option} starts the processes of each run anew, which torchrun and several machines do not allow. Use "
             "--num-gpus on one machine, or start each run by itself: SEED k OUTPUT_DIR output/trial_k, with --trial k."
         )
-    return _config_of(args)
+    cfg = _config_of(args)
+    if not args.resume:
+        _refuse_used_folders(Path(cfg.OUTPUT_DIR))
+    return cfg
 
 
 def run_one(run: Run, args: argparse.Namespace, run_once: Callable[[argparse.Namespace], None]) -> dict[str, Any]:
@@ -102,8 +106,23 @@ def is_finished(run: Run, args: argparse.Namespace) -> bool:
         raise InputError(
             f"--resume: {path} is of the engine {result['engine']}, asked is {args.engine}. Take another OUTPUT_DIR."
         )
-    require_same_config(cfg)
-    return result["config"]["SOLVER"]["MAX_ITER"] == cfg.SOLVER.MAX_ITER
+    if args.engine == "detectron2" and cfg.SOLVER.REFERENCE_WORLD_SIZE:  # the result holds what was made of the config
+        from detectron2.engine import DefaultTrainer
+
+        cfg = DefaultTrainer.auto_scale_workers(cfg, max(1, args.num_gpus))
+    before = result["config"]  # not config.yaml beside it, which may be of a run that came later and did not end
+    weights = {"WEIGHTS": result["weights"]["file"] or ""}  # of the config of an evaluation they are the detector
+    require_same_config(cfg, {**before, "MODEL": {**before["MODEL"], **weights}})
+    iterations = result["details"].get("iterations", before["SOLVER"]["MAX_ITER"])
+    return iterations == before["SOLVER"]["MAX_ITER"] == cfg.SOLVER.MAX_ITER
+
+
+def _refuse_used_folders(folder: Path) -> None:
+    """Before the first run: a later one's folder must not stop the series after hours."""
+    from .detector_checkpoint import where_to_start
+
+    for used in (folder, *sorted(folder.glob("trial_*"))):
+        where_to_start(used, resume=False)
 
 
 def _config_of(args: argparse.Namespace) -> CfgNode:

@@ -3,7 +3,6 @@
 A run from its config to its result.json; the loop is in :mod:`~clsa.detection.torchvision_training`.
 """
 
-import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -19,20 +18,23 @@ from clsa.configs.run_files import sha256_of_file, start_log, write_config
 
 from .dataset_check import check_data
 from .detection_result import check_datasets, weights_record, write_detection_result
-from .detector_checkpoint import last_checkpoint, read_checkpoint
+from .detector_checkpoint import read_checkpoint
 from .evaluate_detector import evaluate_detector
 from .implemented import refuse_unsupported
 from .load_weights import load_backbone
 from .norm_layers import refuse_sync_bn_on_cpu
 from .rcnn import build_model
-from .resume_check import require_same_config
+from .start_point import StartPoint, agree, find_start
 from .torchvision_training import train
+from .training_record import result_fields, training_record, with_start_weights
 
 
 def run(
     process: Process, cfg: CfgNode, protocol: str, resume: bool = False, eval_only: bool = False, trial: int = 0
 ) -> Path:
     """Fine-tune and evaluate, or with ``eval_only`` evaluate ``MODEL.WEIGHTS``, and write ``OUTPUT_DIR/result.json``.
+
+    An evaluation writes no ``config.yaml``: the one in OUTPUT_DIR is of the training.
 
     Args:
         process: this one of those that do the work together; its device counts, not ``MODEL.DEVICE``.
@@ -48,21 +50,32 @@ def run(
     """
     started = time.perf_counter()
     refuse_unsupported(cfg)
-    check_datasets(cfg, needs_training_data=not eval_only)
-    if resume and not eval_only and last_checkpoint(cfg.OUTPUT_DIR):
-        require_same_config(cfg)
     refuse_sync_bn_on_cpu(cfg, process)
+
+    def find() -> StartPoint | None:
+        check_datasets(cfg, needs_training_data=not eval_only)
+        return find_start(cfg, resume, eval_only, read_checkpoint)
+
+    start = agree(process, cfg.OUTPUT_DIR, find)
+    state = new_state(process, cfg) if start is None else start.content
+    if eval_only:
+        fields = result_fields(cfg, protocol, trial, state, start.is_in(cfg.OUTPUT_DIR))
+    else:
+        cfg = with_start_weights(cfg, state["weights"]["file"])
+        state = {**state, **training_record(cfg, protocol, trial or state["trial"] or 0)}
+        fields = {**state, "details": {}}
     logger = start_log(cfg.OUTPUT_DIR, process.is_main)
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     if process.is_main:
-        write_config(cfg.OUTPUT_DIR, cfg)
+        if not eval_only:
+            write_config(cfg.OUTPUT_DIR, cfg)
         check_data(cfg, needs_training_data=not eval_only)
 
-    state = first_state(process, cfg, resume, eval_only)
     torch.manual_seed(state["seed"])
     model = build_model(cfg)
-    if state["model"] is not None:
+    if start is not None:
         load_detector(model, state)
+        logger.info("loaded %s, of iteration %d", start.path, state["iteration"])
     elif cfg.MODEL.WEIGHTS:
         state["verified"] = load_backbone(model, cfg.MODEL.WEIGHTS, cfg)
         logger.info("all %d tensors of %s are in the model", state["verified"], cfg.MODEL.WEIGHTS)
@@ -70,8 +83,8 @@ def run(
         logger.info("MODEL.WEIGHTS is empty: training starts from random weights (seed %d)", state["seed"])
     model.to(process.device)
 
-    def seconds() -> float:  # of this run and of those that it resumes
-        return state["seconds"] + time.perf_counter() - started
+    def seconds() -> float:  # of this run, of those that it resumes, and of the training that is evaluated in its place
+        return fields["seconds"] + time.perf_counter() - started
 
     if not eval_only:
         with logging_redirect_tqdm([logger]):  # a line of the log does not cut the bar in two
@@ -81,46 +94,30 @@ def run(
         write_detection_result(
             cfg.OUTPUT_DIR,
             cfg,
-            protocol,
+            fields["protocol"],
             "torchvision",
             evaluation,
             verified=state["verified"],
             weights_path=state["weights"]["file"],
             wall_seconds=seconds(),
+            train_datasets=fields["train_datasets"],
             seed=state["seed"],
-            trial=trial,
+            trial=fields["trial"],
             weights=state["weights"],
             details={
                 "parameters": sum(parameter.numel() for parameter in model.parameters()),
                 "iterations": state["iteration"] if eval_only else cfg.SOLVER.MAX_ITER,
                 "processes": process.world_size,
-                "detector": state["detector"],
+                "detector": {"file": str(start.path), "sha256": sha256_of_file(start.path)} if eval_only else None,
+                **fields["details"],
             },
         )
         logger.info("%s/result.json written after %.0f s", cfg.OUTPUT_DIR, seconds())
     return Path(cfg.OUTPUT_DIR) / "result.json"
 
 
-def first_state(process: Process, cfg: CfgNode, resume: bool, eval_only: bool) -> dict[str, Any]:
-    """What the run starts from: the content of a checkpoint, or the same keys for a new run.
-
-    A new run's ``model`` is None. ``weights`` records the backbone that the detector was trained from; ``detector`` the
-    checkpoint that is only evaluated.
-    """
-    path = last_checkpoint(cfg.OUTPUT_DIR) if resume else None
-    if eval_only and path is None:
-        if not cfg.MODEL.WEIGHTS:
-            raise InputError(
-                "--eval-only needs a detector: give MODEL.WEIGHTS OUTPUT_DIR/model_final.pth of a finished run, or "
-                "--resume with its OUTPUT_DIR"
-            )
-        path = Path(cfg.MODEL.WEIGHTS)
-    if path is not None:
-        state = read_checkpoint(path)
-        detector = {"file": str(path), "sha256": sha256_of_file(path)} if eval_only else None
-        seconds = 0.0 if eval_only else state["seconds"]
-        logging.getLogger("clsa").info("loaded %s, of iteration %d", path, state["iteration"])
-        return {**state, "detector": detector, "seconds": seconds}
+def new_state(process: Process, cfg: CfgNode) -> dict[str, Any]:
+    """What a new run starts from: the keys of a checkpoint. ``weights`` records the backbone it is trained from."""
     seed = cfg.SEED if cfg.SEED >= 0 else process.broadcast(int(np.random.SeedSequence().generate_state(1)[0]))
     return {
         "seed": seed,
@@ -131,7 +128,7 @@ def first_state(process: Process, cfg: CfgNode, resume: bool, eval_only: bool) -
         "scaler": None,
         "weights": weights_record(cfg.MODEL.WEIGHTS),
         "verified": 0,
-        "detector": None,
+        "trial": None,
     }
 
 

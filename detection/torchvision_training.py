@@ -22,10 +22,9 @@ from tqdm import tqdm
 
 from clsa.configs.command import InputError
 from clsa.configs.processes import Process
-from clsa.configs.run_files import plain
 
 from .dataset_dicts import load_dataset_dicts
-from .detector_checkpoint import write_checkpoint
+from .detector_checkpoint import RECORD_KEYS, write_checkpoint
 from .evaluate_detector import evaluate_detector
 from .loader import training_batches
 from .metrics_log import MetricsLog, Window
@@ -42,7 +41,8 @@ def train(
 ) -> None:
     """Train ``model`` in place from ``state["iteration"]`` to ``SOLVER.MAX_ITER``.
 
-    ``state``: see :func:`~clsa.detection.torchvision_engine.first_state`; ``seconds()``: how long the run has taken.
+    ``state``: see :func:`~clsa.detection.torchvision_engine.new_state`, with a training record; ``seconds()``: how
+    long the run has taken.
     """
     start, end, seed = state["iteration"], cfg.SOLVER.MAX_ITER, state["seed"]
     if start >= end:
@@ -107,8 +107,7 @@ def train(
                 "optimizer": optimizer.state_dict(),
                 "scaler": scaler.state_dict(),
                 "seconds": seconds(),
-                "config": plain(cfg),
-                **{key: state[key] for key in ("seed", "weights", "verified")},
+                **{key: state[key] for key in ("seed", "weights", "verified", *RECORD_KEYS)},
             }
             write_checkpoint(cfg.OUTPUT_DIR, done, done == end, content)
         if evaluates:

@@ -179,10 +179,13 @@ def _chosen(truth: dict[str, Any], images: Sequence[str], source: DatasetSource)
 
 
 def _source_of(run: Path) -> DatasetSource:
-    path = run / "config.yaml"
+    """The test set of the last evaluation, or where none has ended that of the training's config."""
+    path = run / "result.json"
+    path = path if path.is_file() else run / "config.yaml"
     try:
-        (name,) = yaml.safe_load(path.read_text(encoding="utf-8"))["DATASETS"]["TEST"]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
+        (name,) = content.get("config", content)["DATASETS"]["TEST"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise InputError(
             f"--visualize {run}: {path} names no test set ({error}). Give the OUTPUT_DIR of a finished run."
         ) from error

@@ -158,9 +158,11 @@ def test_evaluating_a_finished_run_again_gives_the_same_values(trained, mini_roo
     before = read_result(trained / "result.json")
     output = folder / "again"
     checkpoint = str(trained / "model_final.pth")
-    done = detect(mini_root, folder / "voc.yaml", output, "--eval-only", "MODEL.WEIGHTS", checkpoint, *VOC_C4)
+    done = detect(mini_root, trained / "config.yaml", output, "--eval-only", "MODEL.WEIGHTS", checkpoint)
     assert done.returncode == 0, done.stderr
+    assert not (output / "config.yaml").exists()
     result = read_result(output / "result.json")
+    assert result["protocol"] == before["protocol"]
     assert result["values"] == before["values"]
     assert result["per_class"] == before["per_class"]
     assert result["weights"] == before["weights"]
@@ -402,7 +404,8 @@ class TestDetectorCheckpoints:
         torch.save({"model": saved, "iteration": 23999}, tmp_path / "moco.pth")
         origin = load(model, tmp_path / "moco.pth")
         assert torch.equal(model.weight, torch.ones(2, 2))
-        assert origin["iterations"] == 24000
+        assert origin["iteration"] == 24000
+        assert origin["config"] is None
         assert origin["verified"] == 0
         assert origin["weights"]["file"] == str(tmp_path / "moco.pth")
 

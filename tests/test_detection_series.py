@@ -95,8 +95,39 @@ def test_trials_are_summed_up_and_resumed_one_by_one(tmp_path, capfd):
     printed = capfd.readouterr().out
     assert "trial 0: " + str(tmp_path / "trial_0") + "/result.json stands, skipped" in printed
     assert "bbox/AP      10.00    11.00    14.00  11.67  2.08" in printed
+    for k in range(3):  # as other runs leave it that came later and did not end
+        other = load_config(get_cfg(), CONFIG, ["OUTPUT_DIR", str(tmp_path / f"trial_{k}"), "SOLVER.BASE_LR", "0.5"])
+        write_config(tmp_path / f"trial_{k}", other)
     with pytest.raises(InputError, match=r"was started with another config:\n  SOLVER.BASE_LR: 0.0 before, 0.5 now"):
         run_trials(arguments(tmp_path, "--trials", "3", "--resume", opts=("SOLVER.BASE_LR", "0.5")), note)
+
+
+@pytest.mark.parametrize(
+    ("words", "used"),
+    [
+        (["--trials", "2"], "trial_1"),
+        (["--sweep", "SOLVER.BASE_LR", "1,2"], "base_lr_2"),
+        (["--sweep", "SOLVER.BASE_LR", "1,2", "--trials", "2"], "base_lr_2/trial_1"),
+    ],
+)
+def test_a_folder_that_holds_a_run_stops_the_series_before_its_first(words, used, tmp_path):
+    (tmp_path / used).mkdir(parents=True)
+    (tmp_path / used / "model_final.pth").touch()
+    (tmp_path / used / "last_checkpoint").write_text("model_final.pth")
+    with pytest.raises(InputError, match=rf"{used} already holds checkpoints.*Give --resume to go on"):
+        (run_sweep if "--sweep" in words else run_trials)(arguments(tmp_path, *words), note)
+    assert not list(tmp_path.rglob("runs.txt"))
+
+
+def test_the_result_of_a_checkpoint_on_the_way_is_not_that_of_the_run(tmp_path):
+    words = arguments(tmp_path, "--trials", "1", "--resume")
+    run_trials(words, note)
+    path = tmp_path / "trial_0" / "result.json"
+    result = read_result(path)
+    result["details"]["iterations"] = result["config"]["SOLVER"]["MAX_ITER"] - 1
+    path.write_text(json.dumps(result))
+    run_trials(words, note)
+    assert runs_of(tmp_path / "trial_0") == 2
 
 
 def test_a_sweep_reports_the_value_that_failed_too(tmp_path, capfd):

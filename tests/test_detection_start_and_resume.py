@@ -6,9 +6,10 @@ import torch
 from clsa.configs.command import InputError
 from clsa.configs.loading import find_config, load_config
 from clsa.configs.processes import Process
-from clsa.configs.run_files import write_config
+from clsa.configs.run_files import plain, write_config
 from clsa.detection.config import get_cfg
-from clsa.detection.resume_check import require_same_config
+from clsa.detection.detector_checkpoint import write_checkpoint
+from clsa.detection.resume_check import config_beside, require_same_config
 from clsa.detection.start_weights import require_choice
 from clsa.detection.torchvision_engine import run
 from clsa.detection.train_net import main
@@ -64,6 +65,12 @@ def config(tmp_path):
     return build
 
 
+@pytest.fixture
+def before(config):
+    """The config of that run, as its checkpoint holds it."""
+    return plain(config("MODEL.WEIGHTS", "backbone.pth", "SEED", "1"))
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -83,8 +90,9 @@ def config(tmp_path):
         ["SOLVER.MAX_ITER", "6"],  # longer
     ],
 )
-def test_what_may_change(config, overrides):
-    require_same_config(config(*overrides))
+def test_what_may_change(config, before, tmp_path, overrides):
+    require_same_config(config(*overrides), before)
+    require_same_config(config(*overrides), config_beside(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -100,34 +108,41 @@ def test_what_may_change(config, overrides):
         (["SOLVER.IMS_PER_BATCH", "4", "SOLVER.BASE_LR", "0.005"], r"BASE_LR: 0.0025 .*\n  SOLVER.IMS_PER_BATCH: 2 "),
     ],
 )
-def test_what_may_not(config, overrides, message):
+def test_what_may_not(config, before, overrides, message):
     with pytest.raises(InputError, match=message) as stop:
-        require_same_config(config(*overrides))
+        require_same_config(config(*overrides), before)
     assert "begin anew in another OUTPUT_DIR" in str(stop.value)
 
 
-def test_many_differences_are_counted(config):
+def test_many_differences_are_counted(config, before):
     with pytest.raises(InputError, match=r"\n  and \d+ more\n"):
-        require_same_config(config(file="configs/detection/smoke_coco_fpn_r50.yaml"))
+        require_same_config(config(file="configs/detection/smoke_coco_fpn_r50.yaml"), before)
 
 
-def test_a_checkpoint_without_its_config(config, tmp_path):
+def test_an_older_checkpoint_without_its_config(config, tmp_path):
     (tmp_path / "config.yaml").write_text("- not\n- a tree\n")
-    with pytest.raises(InputError, match="is not a readable config"):
-        require_same_config(config())
+    with pytest.raises(InputError, match="is not a readable config: it holds a list"):
+        config_beside(tmp_path)
     (tmp_path / "config.yaml").unlink()
     with pytest.raises(InputError, match=r"has a checkpoint and no config\.yaml"):
-        require_same_config(config())
+        config_beside(tmp_path)
 
 
+@pytest.mark.parametrize("holds_its_config", [True, False])
 @pytest.mark.parametrize("engine", ["torchvision", "detectron2"])
-def test_both_engines_stop_before_anything_is_touched(engine, config, tmp_path, mini_root, monkeypatch, capsys):
+def test_both_engines_stop_before_anything_is_touched(
+    engine, holds_its_config, config, before, tmp_path, mini_root, monkeypatch, capsys
+):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(mini_root))
-    (tmp_path / "model_0000001.pth").write_bytes(b"not looked at")
-    (tmp_path / "last_checkpoint").write_text("model_0000001.pth")
-    before = (tmp_path / "config.yaml").read_bytes()
+    record = {"config": before} if holds_its_config else {}
+    write_checkpoint(tmp_path, 2, False, {"model": {}, **record})
     if engine == "detectron2":
         pytest.importorskip("detectron2", reason="detectron2 is not installed")
+        content = {"model": {}, "iteration": 1, "trainer": {"training": record, "seconds": 1.0}}
+        torch.save(content, tmp_path / "model_0000001.pth")
+    if holds_its_config:  # what lies beside it may be of another run
+        write_config(tmp_path, config("SOLVER.GAMMA", "0.5"))
+    before = (tmp_path / "config.yaml").read_bytes()
     words = ["--engine", engine, "--num-gpus", "0", "--resume", "--config-file", SMOKE, "OUTPUT_DIR", str(tmp_path)]
     assert main([*words, "SOLVER.GAMMA", "0.5"]) == 1
     assert "SOLVER.GAMMA: 0.1 before, 0.5 now" in capsys.readouterr().err

@@ -18,6 +18,7 @@ from clsa.detection.detection_result import protocol_id, weights_record
 from clsa.detection.detector_checkpoint import last_checkpoint, read_checkpoint, write_checkpoint
 from clsa.detection.metrics_log import MetricsLog, Window
 from clsa.detection.norm_layers import refuse_sync_bn_on_cpu
+from clsa.detection.rcnn import build_model
 from clsa.detection.torchvision_engine import run
 from clsa.detection.torchvision_training import require_finite
 
@@ -172,17 +173,20 @@ def test_masks_on_a_pyramid_then_evaluation_alone(small, tmp_path):
     assert set(first["per_class"]) == {"bbox/AP", "bbox/APs", "segm/AP", "segm/APs"}
     assert (tmp_path / "coco" / "inference" / "coco_instances_results.json").is_file()
     detector = str(tmp_path / "coco" / "model_final.pth")
-    run(ALONE, small("again", "MODEL.WEIGHTS", detector, file="small_coco.yaml"), "small-coco", eval_only=True)
+    same = ("MODEL.WEIGHTS", detector, "SOLVER.MAX_ITER", "2", "SOLVER.STEPS", "()")
+    run(ALONE, small("again", *same, file="small_coco.yaml"), "another-name", eval_only=True)
     again = read_result(tmp_path / "again" / "result.json")
     assert again["values"] == first["values"]
+    assert again["protocol"] == "small-coco"
     assert again["weights"] == first["weights"]  # the backbone's, not the detector's
     assert again["details"]["detector"]["file"] == detector
     assert again["details"]["iterations"] == 2
 
 
 def test_a_detector_of_another_architecture(small, tmp_path):
-    run(ALONE, small("voc", "SOLVER.MAX_ITER", "1"), "small-voc")
-    detector = str(tmp_path / "voc" / "model_final.pth")
+    """Of an older version, whose checkpoint does not say what it was trained with."""
+    content = {"model": build_model(small("voc")).state_dict(), "seed": 7, "seconds": 1.0}
+    detector = str(write_checkpoint(tmp_path, 1, True, content))
     with pytest.raises(InputError, match=r"does not fit the config: \d+ tensors differ"):
         run(ALONE, small("b", "MODEL.WEIGHTS", detector, file="small_coco.yaml"), "small-coco", eval_only=True)
 
