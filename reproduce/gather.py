@@ -10,8 +10,9 @@ from typing import Any
 
 from clsa.configs.command import InputError
 
+from .checked import read_checked
 from .full_sizes import full_size
-from .measured import Measured, method_of, read_checked
+from .measured import Measured, method_of
 from .methods import in_order
 from .protocol import settings_of
 from .stamp import read_stamp

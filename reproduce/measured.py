@@ -1,29 +1,11 @@
-"""One evaluation as the report uses it: a result.json that was checked, and whose it is."""
+"""One evaluation as the report uses it: a result.json, and whose it is."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clsa.configs.command import InputError
-from clsa.configs.run_files import read_result
-
 from .stages import REESTIMATED
-
-#: Fields of a result that the report computes with.
-RESULT_FIELDS = {
-    "values": dict,
-    "protocol": str,
-    "metric_flavour": str,
-    "engine": str,
-    "dataset": dict,
-    "stage": str,
-    "weights": dict,
-    "details": dict,
-    "config": dict,
-    "seed": int,
-    "trial": int,
-}
 
 
 @dataclass(frozen=True)
@@ -85,26 +67,3 @@ def method_of(result: dict[str, Any]) -> str | None:
     if features and features != "backbone":
         return features
     return None if weights.get("file") else "random_init"
-
-
-def read_checked(path: Path) -> dict[str, Any]:
-    """A result.json that the report can compute with.
-
-    Raises:
-        InputError: damaged, of another schema version, a field of another type, no flavour, a value out of 0..100.
-    """
-    result = read_result(path)
-    for name, kind in RESULT_FIELDS.items():
-        if not isinstance(result[name], kind):
-            raise InputError(
-                f"{path}: {name} is {result[name]!r}, it must be a {kind.__name__}. Run the evaluation again."
-            )
-    for name in ("protocol", "metric_flavour", "engine"):
-        if not result[name]:
-            raise InputError(f"{path}: {name} is empty: its numbers compare with nothing. Run the evaluation again.")
-    for name, value in result["values"].items():
-        if value is not None and not (isinstance(value, (int, float)) and 0 <= value <= 100):
-            raise InputError(
-                f"{path}: {name} is {value!r}, it must be a percentage in 0..100. Run the evaluation again."
-            )
-    return result

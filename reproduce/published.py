@@ -21,7 +21,7 @@ def beside(table: Table, published: Sequence[Published]) -> tuple[tuple[Publishe
     refused: dict[str, list[str]] = {}
     for entry in published:
         mine = [c.key in entry.values and c.flavour == entry.metric_flavour for c in table.columns]
-        if not any(mine) or not _kin(protocol.name, entry.protocol):
+        if not any(mine) or not _kin(protocol, entry.protocol):
             continue
         label = entry.method + (f", {entry.epochs} epochs" if entry.epochs else "")
         if why := "; ".join([*_of_the_entry(table, entry), *obstacles]):
@@ -36,10 +36,13 @@ def beside(table: Table, published: Sequence[Published]) -> tuple[tuple[Publishe
     return tuple(rows), f"Published, but not measured in the same way, so not placed here: {'; '.join(parts)}."
 
 
-def _kin(name: str, other: str) -> bool:
-    """Whether two ids name a protocol and itself with something changed, which the longer one appends."""
-    short, long = sorted((name, other), key=len)
-    return name == other or long.startswith((f"{short}-", f"{short} "))
+def _kin(protocol: Protocol, other: str) -> bool:
+    """Whether ``other`` is the protocol's id, or (of photographs) one of the two appends what it changes to the other.
+
+    Nobody looks for published numbers beside the miniature world, whose ids are its own.
+    """
+    short, long = sorted((protocol.name, other), key=len)
+    return protocol.name == other or (not protocol.miniature and long.startswith((f"{short}-", f"{short} ")))
 
 
 def _of_the_table(table: Table) -> list[str]:

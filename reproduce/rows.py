@@ -63,18 +63,19 @@ def stronger(rows: Sequence[Row]) -> tuple[list[Row], str]:
 
 
 def pretrainings_note(rows: Sequence[Row]) -> str:
-    """Of what the spreads are, where rows hold several pretrainings; else nothing."""
-    by_count: dict[str, list[str]] = {}
-    for row in rows:
-        if row.pretrainings > 1 or (row.kind != "baseline" and row.trials > 1):
-            by_count.setdefault(row.made_of, []).append(row.label)
+    """Of what the means and spreads are, where rows hold several pretrainings; else nothing."""
     if all(row.pretrainings < 2 for row in rows):
         return ""
+    by_count: dict[str, list[str]] = {}
+    for row in rows:
+        if row.kind != "baseline" and (row.pretrainings > 1 or row.trials > 1):
+            by_count.setdefault(row.made_of, []).append(row.label)
     counted = "; ".join(f"{', '.join(labels)}: {count}" for count, labels in by_count.items())
-    return (
-        f"{counted}. Over several pretrainings, each the mean of its trials, mean and standard deviation are those of "
-        "pretrainings; of one they are those of its trials."
-    )
+    said = f"{counted}. Mean and standard deviation are over pretrainings"
+    if any(found and len(found.values) > found.count for row in rows for found in row.samples):
+        said += ", each the mean of its trials"
+    single = [row.label for row in rows if row.kind != "baseline" and row.pretrainings == 1]
+    return said + (f"; of {', '.join(single)}, one pretraining, over its trials." if single else ".")
 
 
 def _sample(measured: Sequence[Measured], column: Column) -> Sample | None:

@@ -15,6 +15,8 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from pycocotools.mask import iou
 
+from clsa.configs.command import InputError
+
 from ..ap.annotations import GroundTruth
 from ..ap.results import Detections
 from ..gather import Gathered
@@ -52,7 +54,11 @@ def detection_plot(gathered: Gathered, saved: SavedDetections) -> Plot | None:
     if ground is None:
         return None
     protocol = coco[0].result["protocol"]
-    truth = _pick_images(annotations)
+    try:
+        truth = _pick_images(annotations)
+    except InputError as error:
+        gathered.leave_out(str(error))
+        return None
     if absent := [objects.file for objects in truth.values() if not objects.file.is_file()]:
         gathered.leave_out(f"The sheet of detections: there is no image {absent[0]}.")
         return None
@@ -76,7 +82,11 @@ def detection_plot(gathered: Gathered, saved: SavedDetections) -> Plot | None:
 
 
 def _pick_images(annotations: Path) -> dict[int, Truth]:
-    """The images with the most small objects; equal counts in order of image id, so that the choice is repeatable."""
+    """The images with the most small objects; equal counts in order of image id, so that the choice is repeatable.
+
+    Raises:
+        InputError: one of them has no file name.
+    """
     folder = annotations.parents[1] / annotations.stem.removeprefix("instances_")
     content = json.loads(annotations.read_text(encoding="utf-8"))
     by_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -84,8 +94,14 @@ def _pick_images(annotations: Path) -> dict[int, Truth]:
         if not annotation.get("iscrowd"):
             by_image[annotation["image_id"]].append(annotation)
     small = {image: sum(a["area"] < SMALL_AREA for a in found) for image, found in by_image.items()}
-    files = {image["id"]: image["file_name"] for image in content["images"]}
+    files = {image["id"]: image.get("file_name") for image in content["images"]}
     chosen = sorted(by_image, key=lambda image: (-small[image], image))[:IMAGES]
+    for image in chosen:
+        if not isinstance(files[image], str):
+            raise InputError(
+                f"The sheet of detections: image {image} of {annotations} has the file_name {files[image]!r}, it must be "
+                "the name of a file."
+            )
     return {
         image: Truth(
             folder / Path(files[image]).name,
