@@ -99,8 +99,8 @@ def _pick_images(annotations: Path) -> dict[int, Truth]:
     for image in chosen:
         if not isinstance(files[image], str):
             raise InputError(
-                f"The sheet of detections: image {image} of {annotations} has the file_name {files[image]!r}, it must be "
-                "the name of a file."
+                f"The sheet of detections: image {image} of {annotations} has the file_name {files[image]!r}, it must "
+                "be the name of a file."
             )
     return {
         image: Truth(
