@@ -1,4 +1,4 @@
-"""The files that a run leaves in its OUTPUT_DIR, and how they are written: whole or not at all.
+"""The files that a run leaves in its OUTPUT_DIR; each is written whole or not at all (``atomic_files``).
 
 ``config.yaml`` the resolved config; ``log.txt``; ``metrics.json`` one JSON line per logged step; ``result.json`` the
 outcome of an evaluation, the only thing that a report reads.
@@ -6,7 +6,6 @@ outcome of an evaluation, the only thing that a report reads.
 
 import contextlib
 import datetime
-import errno
 import hashlib
 import json
 import logging
@@ -15,14 +14,14 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from fvcore.common.config import CfgNode
 
+from clsa.configs.atomic_files import atomic_write
 from clsa.configs.command import InputError
 
 RESULT_SCHEMA_VERSION = 1
@@ -51,49 +50,6 @@ RESULT_KEYS = (
 
 #: The installed packages whose version can move a number.
 PACKAGES = ("clsa-transfer", "torch", "torchvision", "numpy", "scikit-learn", "pycocotools", "pillow", "detectron2")
-
-
-@contextlib.contextmanager
-def atomic_write(path: str | os.PathLike, mode: str = "wb") -> Iterator[Any]:
-    """Open a temporary file beside ``path``; on leaving, flush it to disk and rename it to ``path``.
-
-    A process that is killed leaves the old file or the new one. If the block raises, nothing changes.
-
-    Raises:
-        InputError: the disk is full, or a quota or a limit of the file's size is reached.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    try:
-        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes 0600; a shared cluster folder wants the usual rights
-        os.replace(temporary, path)
-    except BaseException as error:
-        written = os.path.getsize(temporary) if os.path.exists(temporary) else 0
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        reason = _no_room(error)
-        if reason is not None:
-            raise InputError(
-                f"{path} cannot be written: {reason} after {written / 2**20:.0f} MiB of it. Make room on that disk and "
-                "repeat the command. Nothing is lost: what was there before is still there."
-            ) from error
-        raise
-
-
-def _no_room(error: BaseException | None) -> str | None:
-    """The system's words for a full disk, where that is behind ``error``: ``torch.save`` raises another one over it."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return os.strerror(error.errno)
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

@@ -5,14 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fvcore.common.config import CfgNode
 
+from clsa.configs.atomic_files import PARTIAL, atomic_write, remove_leftovers
 from clsa.configs.command import InputError, command
-from clsa.configs.run_files import RESULT_KEYS, atomic_write, read_result, sha256_of_file, write_json, write_result
+from clsa.configs.run_files import RESULT_KEYS, read_result, sha256_of_file, write_json, write_result
 
 
 def a_result(folder: Path, **changes) -> Path:
@@ -64,7 +66,7 @@ def test_a_full_disk_is_one_sentence_and_the_old_file_stays(tmp_path: Path, writ
     target.write_bytes(b"old")
     script = (
         "import resource, signal, torch\nfrom clsa.configs.command import command\n"
-        "from clsa.configs.run_files import atomic_write\n"
+        "from clsa.configs.atomic_files import atomic_write\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2**19, 2**19))\n"
         f"def main(argv):\n    with atomic_write({str(target)!r}) as f:\n        {writing}\n"
@@ -87,18 +89,30 @@ def test_an_error_while_writing_leaves_the_old_file_and_no_other(tmp_path: Path)
     assert os.listdir(tmp_path) == ["a.json"]
 
 
-def test_a_killed_process_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_killed_process_leaves_the_old_file_and_its_unfinished_one_goes_with_the_next(tmp_path: Path) -> None:
     target = tmp_path / "a.bin"
     target.write_bytes(b"old")
     code = (
-        "import sys, time\nfrom clsa.configs.run_files import atomic_write\n"
+        "import sys, time\nfrom clsa.configs.atomic_files import atomic_write\n"
         f"with atomic_write({str(target)!r}) as f:\n    f.write(b'new' * 100000); f.flush()\n"
         "    print('half', flush=True); time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "half\n"
+        (unfinished,) = tmp_path.glob(".*")
+        assert PARTIAL.fullmatch(unfinished.name)
+        os.utime(unfinished, (0, 0))  # nobody has written to it for long, but its writer lives
+        assert remove_leftovers(tmp_path, time.time()) == []
         process.send_signal(signal.SIGKILL)
     assert target.read_bytes() == b"old"
+    assert remove_leftovers(tmp_path, 0) == []  # written to since then
+    others = [tmp_path / name for name in (".a.partial", "a.bin.abcdefgh.partial", "inner/.a.bin.abcdefgh.partial")]
+    (tmp_path / "inner").mkdir()
+    for other in others:
+        other.touch()
+        os.utime(other, (0, 0))
+    assert remove_leftovers(tmp_path, 1) == [unfinished.name]
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted([target, *others])
 
 
 def test_written_files_have_the_usual_rights(tmp_path: Path) -> None:
