@@ -12,6 +12,7 @@ the newest. Content (plain containers and tensors, ``torch.load(weights_only=Tru
     iteration          steps done
     epoch, epoch_step  epochs done, and steps done in the one under way
     images             how many images the data folder held
+    order_sha256       SHA-256 of their names in their order (see ``sources``); absent for random_init
     processes          how many processes trained
     config             the whole config, as plain dicts
 """
@@ -142,11 +143,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def check_same_run(path: Path, content: dict[str, Any], cfg: CfgNode, images: int, processes: int) -> list[str]:
+def check_same_run(
+    path: Path, content: dict[str, Any], cfg: CfgNode, images: int, processes: int, order_sha256: str = ""
+) -> list[str]:
     """Refuse to resume another run's checkpoint. Returns the admissible differences, to be logged.
 
     Raises:
-        InputError: a setting that decides what the state means differs, or the number of images; all are listed.
+        InputError: a setting that decides what the state means differs, or the number of images, or their order; all
+            are listed.
     """
     saved, now = content["config"], plain(cfg)
     refused, admissible = [], []
@@ -157,6 +161,11 @@ def check_same_run(path: Path, content: dict[str, Any], cfg: CfgNode, images: in
             (admissible if key in MAY_CHANGE else refused).append(f"{key} was {before!r}, now {after!r}")
     if content["images"] != images:
         refused.append(f"the data folder had {content['images']} images, now {images} ({value(cfg, 'DATA.TRAIN')})")
+    elif order_sha256 and order_sha256 != content.get("order_sha256", order_sha256):
+        refused.append(
+            f"the images of {value(cfg, 'DATA.TRAIN')} have other names or another order than that run's, so an epoch "
+            "could show some twice and others never"
+        )
     if refused:
         raise InputError(
             f"{path} was written by another run: {'; '.join(refused)}. "
@@ -167,6 +176,8 @@ def check_same_run(path: Path, content: dict[str, Any], cfg: CfgNode, images: in
             f"{content['processes']} process(es) before, {processes} now: BN normalises over other batches, so this is "
             "not the run that would not have been stopped"
         )
+    if order_sha256 and "order_sha256" not in content:
+        admissible.append("an older checkpoint, without the order of the images: whether it is the same is not known")
     return admissible
 
 

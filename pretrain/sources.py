@@ -4,6 +4,8 @@ Every source gives any image by its index, so the order of the epochs, stopping 
 another number of processes are the same for all of them.
 """
 
+import functools
+import hashlib
 import os
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +14,7 @@ import torchvision
 from fvcore.common.config import CfgNode
 
 from clsa.configs.command import InputError
+from clsa.configs.processes import Process
 
 from .shards import Shards, is_shard_pattern
 
@@ -20,6 +23,10 @@ class Source(Protocol):
     """The training images, in an order that never changes."""
 
     def __len__(self) -> int: ...
+
+    @property
+    def order_sha256(self) -> str:
+        """SHA-256, hexadecimal, of the images' names in their order, without the folder that all of them lie in."""
 
     def name(self, index: int) -> str:
         """What a message calls the image: its path, or its shard and its name in it."""
@@ -32,30 +39,40 @@ class Source(Protocol):
         """
 
 
-def open_source(data: CfgNode) -> Source:
+def open_source(data: CfgNode, process: Process | None = None) -> Source:
     """The images that ``cfg.DATA`` names: what DATA.TRAIN looks like decides.
+
+    Args:
+        process: of a training, whose processes share what is read to find the images; None: this one is alone.
 
     Raises:
         InputError: there is no such thing, it holds no image, or it is laid out differently.
     """
     if is_shard_pattern(data.TRAIN):
-        return Shards(data.TRAIN)
+        return Shards(data.TRAIN, process)
     if Path(data.TRAIN).suffix == ".txt":
-        return ImageFiles(read_list(data.TRAIN, data.ROOT))
-    return ImageFiles(find_images(data.TRAIN))
+        return ImageFiles(read_list(data.TRAIN, data.ROOT), root_of_list(data.TRAIN, data.ROOT))
+    return ImageFiles(find_images(data.TRAIN), data.TRAIN)
 
 
 class ImageFiles:
-    """Files of one image each."""
+    """Files of one image each; ``root`` is the folder that they lie in."""
 
-    def __init__(self, paths: list[str]) -> None:
-        self.paths = paths
+    def __init__(self, paths: list[str], root: str = "") -> None:
+        self.paths, self.root = paths, root
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def name(self, index: int) -> str:
         return self.paths[index]
+
+    @functools.cached_property
+    def order_sha256(self) -> str:
+        root, digest = os.path.join(self.root, ""), hashlib.sha256()
+        for path in self.paths:
+            digest.update(os.fsencode(path.removeprefix(root)) + b"\0")
+        return digest.hexdigest()
 
     def read(self, index: int) -> bytes:
         path = self.paths[index]
@@ -102,7 +119,7 @@ def read_list(list_file: str, root: str) -> list[str]:
         raise InputError(
             f"DATA.ROOT {root!r} does not exist. It is the folder to which the paths of a list are relative."
         )
-    root = os.path.normpath(root or Path(list_file).parent)
+    root = root_of_list(list_file, root)
     paths = {}
     for number, line in enumerate(Path(list_file).read_text(encoding="utf-8").splitlines(), 1):
         words = line.strip().rsplit(maxsplit=1)
@@ -115,9 +132,16 @@ def read_list(list_file: str, root: str) -> list[str]:
                 f"{list_file}, line {number}: {line.strip()} is not inside {root}. Set DATA.ROOT to a folder that "
                 "holds all images."
             )
+        if os.path.isabs(path) and not os.path.isabs(root):
+            path = os.path.normpath(os.path.join(root, os.path.relpath(path, root)))  # as those that are named by it
         if path in paths:
             raise InputError(f"{list_file}: lines {paths[path]} and {number} both name {path}. Name each image once.")
         paths[path] = number
     if not paths:
         raise InputError(f"{list_file} names no image. It needs one path a line.")
     return list(paths)
+
+
+def root_of_list(list_file: str, root: str) -> str:
+    """The folder to which the paths of a list are relative."""
+    return os.path.normpath(root or Path(list_file).parent)

@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import logging
+import time
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from clsa.configs.atomic_files import remove_leftovers
 from clsa.configs.command import InputError
 from clsa.configs.processes import Process
 from clsa.configs.run_files import plain, start_log, write_config
@@ -37,13 +39,14 @@ def pretrain(process: Process, cfg: CfgNode, resume: bool) -> None:
         InputError: settings, data or checkpoint that cannot be used; NonFiniteLoss, one of its kind: training diverged.
         Interrupted: a signal asked for a stop; the checkpoint is written (see ``interruption``).
     """
+    began = time.time()
     check_config(cfg, process.world_size)
     if cfg.METHOD == "random_init":
         if process.is_main:
             write_random_init(cfg, resume)
         return
 
-    source = open_source(cfg.DATA)
+    source = open_source(cfg.DATA, process)
     steps_per_epoch = len(source) // cfg.SOLVER.BATCH_SIZE
     if steps_per_epoch == 0:
         raise InputError(
@@ -55,8 +58,10 @@ def pretrain(process: Process, cfg: CfgNode, resume: bool) -> None:
 
     path = where_to_start(cfg.OUTPUT_DIR, resume)
     checkpoint = load_checkpoint(path) if path else None
-    changes = check_same_run(path, checkpoint, cfg, len(source), process.world_size) if checkpoint else []
-    start = checkpoint["iteration"] if checkpoint else 0
+    start, changes = 0, []
+    if checkpoint:
+        start = checkpoint["iteration"]
+        changes = check_same_run(path, checkpoint, cfg, len(source), process.world_size, source.order_sha256)
 
     log = start_log(cfg.OUTPUT_DIR, process.is_main)
     _log_setting(log, cfg, process, len(source), start, max_iter)
@@ -66,6 +71,8 @@ def pretrain(process: Process, cfg: CfgNode, resume: bool) -> None:
         log.info("nothing to train: step %d is done, the run is to end at %d", start, stop)
         return
     if process.is_main:
+        if leftovers := remove_leftovers(cfg.OUTPUT_DIR, before=began):
+            log.info("removed what a killed run had not finished writing: %s", ", ".join(leftovers))
         write_config(cfg.OUTPUT_DIR, cfg)
 
     state = TrainingState(cfg, process)
@@ -132,7 +139,7 @@ def _train(state: TrainingState, source: Source, start: int, stop: int, max_iter
                 window.check_finite()
                 if broken := state.weights_that_are_not_finite():
                     raise NonFiniteLoss(f"weights are not finite after step {iteration}: {', '.join(broken[:3])}.")
-                content = state.checkpoint(iteration, len(source))
+                content = state.checkpoint(iteration, source)
                 if process.is_main:
                     log.info("wrote %s", save_checkpoint(cfg.OUTPUT_DIR, content, cfg.SOLVER.CHECKPOINT_KEEP))
             if interrupted and iteration < stop:

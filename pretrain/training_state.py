@@ -9,6 +9,7 @@ from clsa.configs.processes import Process
 from clsa.configs.run_files import plain
 
 from .methods import MomentumContrast
+from .sources import Source
 
 
 class TrainingState:
@@ -32,9 +33,9 @@ class TrainingState:
         )
         self.scaler = torch.amp.GradScaler(process.device.type, enabled=cfg.SOLVER.PRECISION == "float16")
 
-    def checkpoint(self, iteration: int, images: int) -> dict[str, Any]:
+    def checkpoint(self, iteration: int, source: Source) -> dict[str, Any]:
         """The content of a checkpoint after ``iteration`` steps (see ``checkpointing``); called by all processes."""
-        epoch, epoch_step = divmod(iteration, images // self.cfg.SOLVER.BATCH_SIZE)
+        epoch, epoch_step = divmod(iteration, len(source) // self.cfg.SOLVER.BATCH_SIZE)
         return {
             "method": self.cfg.METHOD,
             "query": self.method.query.state_dict(),
@@ -46,7 +47,8 @@ class TrainingState:
             "iteration": iteration,
             "epoch": epoch,
             "epoch_step": epoch_step,
-            "images": images,
+            "images": len(source),
+            "order_sha256": source.order_sha256,
             "processes": self.process.world_size,
             "config": plain(self.cfg),
         }
@@ -57,7 +59,8 @@ class TrainingState:
         self.method.key.load_state_dict(checkpoint["key"])
         self.method.queue.load_state_dict(checkpoint["queue"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
-        self.scaler.load_state_dict(checkpoint["scaler"])
+        if checkpoint["scaler"]:  # it is empty where the precision was another: the scale starts anew
+            self.scaler.load_state_dict(checkpoint["scaler"])
         of_process = checkpoint["rng"]
         states = of_process[self.process.rank % len(of_process)]
         torch.set_rng_state(states["cpu"])

@@ -5,21 +5,26 @@ which makes torchrun start both again.
 """
 
 import contextlib
+import importlib.util
+import io
 import os
 import runpy
 import signal
 import sys
+import tarfile
 from pathlib import Path
 from unittest import mock
 
 import torch
 
+from clsa.configs.command import InputError
 from clsa.configs.launch import launch
 from clsa.configs.loading import load_config
 from clsa.pretrain import networks
 from clsa.pretrain.config import get_cfg
 from clsa.pretrain.key_queue import KeyQueue
 from clsa.pretrain.methods import MomentumContrast
+from clsa.pretrain.shards import Shards
 from clsa.pretrain.train import pretrain
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -46,6 +51,8 @@ def work(process, output, overrides):
     restarted = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
     if not restarted:
         share(process, output)
+        if importlib.util.find_spec("webdataset"):
+            open_shards(process, output)
         train(process, overrides, f"{output}/whole")
     networks.build_backbone = runpy.run_path(str(BENCHMARKS / "kill_resume.py"))["small_backbone"]
     if not restarted:
@@ -83,6 +90,29 @@ def share(process, output):
         },
         f"{output}/{process.rank}.pth",
     )
+
+
+def open_shards(process, output):
+    """Three shards, of which one process reads the headers of two; then one of them is no tar file."""
+    if process.is_main:
+        for number in range(3):
+            with tarfile.open(f"{output}/{number}.tar", "w") as tar:
+                for name in "ab"[: number + 1]:
+                    member = tarfile.TarInfo(f"{name}{number}.jpg")
+                    member.size = 10 + number
+                    tar.addfile(member, io.BytesIO(f"image {name}{number}".ljust(10 + number).encode()))
+    process.broadcast("written")
+    source = Shards(f"{output}/{{0..2}}.tar", process)
+    order = source.order_sha256
+    images = [(source.name(index), source.read(index).decode()) for index in range(len(source))]
+    process.gather("read")
+    if process.is_main:
+        Path(f"{output}/1.tar").write_bytes(b"no tar file" * 100)
+    process.broadcast("damaged")
+    try:
+        Shards(f"{output}/{{0..2}}.tar", process)
+    except InputError as error:
+        torch.save({"images": images, "order": order, "error": str(error)}, f"{output}/shards_{process.rank}.pth")
 
 
 if __name__ == "__main__":

@@ -94,6 +94,16 @@ def test_a_pointer_to_nothing_is_refused(tmp_path):
         last_checkpoint(tmp_path)
 
 
+def test_another_order_of_the_images_is_refused_and_an_older_checkpoint_says_that_it_does_not_know(tmp_path):
+    saved = content(5, config=plain(get_cfg()), images=100, processes=1)
+    (warning,) = check_same_run(tmp_path, saved, get_cfg(), images=100, processes=1, order_sha256="ab")
+    assert warning.startswith("an older checkpoint, without the order of the images")
+    saved["order_sha256"] = "ab"
+    assert check_same_run(tmp_path, saved, get_cfg(), images=100, processes=1, order_sha256="ab") == []
+    with pytest.raises(InputError, match=r"have other names or another order than that run's.* Resume with the"):
+        check_same_run(tmp_path, saved, get_cfg(), images=100, processes=1, order_sha256="cd")
+
+
 def test_only_the_same_run_is_resumed(tmp_path):
     saved = content(5, config=plain(get_cfg()), images=100, processes=2)
     cfg = get_cfg()

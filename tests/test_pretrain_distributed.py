@@ -86,6 +86,18 @@ def test_keys_and_queue_equal_those_of_one_process(under_torchrun):
     assert torch.equal(results[0]["keys"], results[1]["keys"])
 
 
+def test_two_processes_share_the_reading_of_the_shards_headers(under_torchrun):
+    pytest.importorskip("webdataset", reason="tar shards need the package webdataset")
+    results = [torch.load(under_torchrun / f"shards_{rank}.pth", weights_only=True) for rank in range(2)]
+    names = [(0, "a0"), (1, "a1"), (1, "b1"), (2, "a2"), (2, "b2")]
+    for result in results:
+        assert result["images"] == [
+            (f"{under_torchrun}/{shard}.tar:{name}.jpg", f"image {name}".ljust(10 + shard)) for shard, name in names
+        ]
+        assert "1.tar cannot be read" in result["error"]  # whose headers only the second process has read
+    assert results[0]["order"] == results[1]["order"]
+
+
 def test_a_run_of_two_processes_resumes_to_the_same_bytes(images, under_torchrun, tmp_path):
     shutil.copy(under_torchrun / "whole" / "checkpoint_0000001.pth", tmp_path)
     (tmp_path / "last_checkpoint").write_text("checkpoint_0000001.pth")

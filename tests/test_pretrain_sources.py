@@ -1,8 +1,10 @@
 """The images of a folder, of a list and of tar shards: the same order, the same bytes, and clear errors."""
 
 import builtins
+import hashlib
 import io
 import pickle
+import shutil
 import tarfile
 
 import numpy as np
@@ -108,6 +110,23 @@ def test_a_missing_list_or_root_is_named(folder):
         opened(folder / "some.txt", folder / "elsewhere")
 
 
+def test_the_order_is_told_by_names_that_do_not_depend_on_where_the_folder_lies(folder, tmp_path, monkeypatch):
+    names = [f"{c}/{n}.JPEG" for c in ("n01", "n02") for n in range(3)]
+    expected = hashlib.sha256(b"".join(name.encode() + b"\0" for name in names)).hexdigest()
+    assert opened(folder).order_sha256 == opened(f"{folder}/").order_sha256 == expected
+    (folder / "all.txt").write_text("\n".join(names))
+    assert opened(folder / "all.txt").order_sha256 == expected
+    (tmp_path / "all.txt").write_text("\n".join([*names[:3], *(f"{folder}/{name}" for name in names[3:])]))
+    assert opened(tmp_path / "all.txt", folder).order_sha256 == expected
+    monkeypatch.chdir(folder)  # the list's folder is "." now
+    shutil.copy(tmp_path / "all.txt", folder / "mixed.txt")
+    assert opened("mixed.txt").order_sha256 == expected
+    (folder / "all.txt").write_text("\n".join(reversed(names)))
+    assert opened(folder / "all.txt").order_sha256 != expected
+    shutil.move(folder, tmp_path / "elsewhere")
+    assert opened(tmp_path / "elsewhere").order_sha256 == expected
+
+
 @pytest.fixture
 def shards(folder, tmp_path):
     """The folder's images in two shards, in WebDataset's layout, with labels, a note and a sample without an image."""
@@ -130,6 +149,15 @@ def test_shards_hold_what_the_folder_holds(folder, shards):
     assert contents(sent) == contents(source)
     first, second = (str(shards).replace("{000000..000001}", f"00000{number}") for number in range(2))
     assert contents(opened(f"{second}::{first}")) == contents(source)[3:] + contents(source)[:3]
+
+
+def test_the_order_of_shards_is_told_by_what_is_in_them(shards, tmp_path):
+    first, second = (str(shards).replace("{000000..000001}", f"00000{number}") for number in range(2))
+    whole = opened(shards).order_sha256
+    assert opened(f"{first}::{second}").order_sha256 == whole
+    assert opened(f"{second}::{first}").order_sha256 != whole
+    shutil.copy(first, tmp_path / "a.tar")  # renamed, in the same order
+    assert opened(f"{tmp_path}/a.tar::{second}").order_sha256 == whole
 
 
 def test_shards_are_what_webdatasets_own_reader_makes_of_them(shards):
