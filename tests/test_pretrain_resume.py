@@ -113,14 +113,36 @@ def test_one_process_answers_at_once():
         assert request.agreed()
 
 
-def test_killed_at_20_random_moments_it_ends_with_the_bytes_of_the_undisturbed_run():
-    answer = subprocess.run(
-        [sys.executable, KILL_RESUME, "--kills", "20"], capture_output=True, text=True, timeout=600, check=False
-    )
+@pytest.mark.parametrize(("kills", "options"), [(20, ()), (6, ("--steps", "40", "--workers", "1"))])
+def test_killed_at_random_moments_it_ends_with_the_bytes_of_the_undisturbed_run(kills, options):
+    command = [sys.executable, KILL_RESUME, "--kills", str(kills), *options]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert "killed 20 times, a whole checkpoint each time" in answer.stdout
+    assert f"killed {kills} times, a whole checkpoint each time" in answer.stdout
+    assert "left in the end: 0" in answer.stdout
     assert "final checkpoint equal bit for bit: True" in answer.stdout
-    assert len(set(re.search(r"of step (.*)", answer.stdout)[1].split(", "))) > 3
+    assert len(set(re.search(r"of step (.*)", answer.stdout)[1].split(", "))) > (3 if kills == 20 else 1)
+
+
+def test_a_list_in_another_order_is_not_resumed(images, tmp_path, capsys):
+    names = sorted(str(path.relative_to(images)) for path in images.glob("*/*.JPEG"))
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    settings = {"DATA__ROOT": images}
+    assert run(tmp_path / "list.txt", tmp_path / "out", SOLVER__STOP_AFTER=1, **settings) == 0
+    (tmp_path / "list.txt").write_text("\n".join(reversed(names)))
+    assert run(tmp_path / "list.txt", tmp_path / "out", "--resume", **settings) == 1
+    assert "list.txt have other names or another order than that run's" in capsys.readouterr().err
+    assert run(images, tmp_path / "out", "--resume") == 0  # the folder of the same images, in the list's first order
+    assert final(tmp_path / "out")["iteration"] == 6
+
+
+@pytest.mark.parametrize(("before", "after"), [("float32", "float16"), ("float16", "bfloat16")])
+def test_the_precision_may_change(images, tmp_path, before, after):
+    assert run(images, tmp_path, SOLVER__PRECISION=before, SOLVER__STOP_AFTER=2) == 0
+    assert run(images, tmp_path, "--resume", SOLVER__PRECISION=after) == 0
+    assert f"SOLVER.PRECISION was '{before}', now '{after}'" in (tmp_path / "log.txt").read_text()
+    assert final(tmp_path)["iteration"] == 6
+    assert bool(final(tmp_path)["scaler"]) == (after == "float16")
 
 
 def test_another_number_of_processes_goes_on_with_the_same_images():
