@@ -17,7 +17,6 @@ from clsa.configs.run_files import write_result
 from clsa.reproduce.config import get_cfg
 from clsa.reproduce.findings import difference, findings
 from clsa.reproduce.gather import gather
-from clsa.reproduce.plots.detection_sheet import Truth, match
 from clsa.reproduce.report import make_report
 from clsa.reproduce.tables import build_tables
 
@@ -132,8 +131,8 @@ def test_what_a_detector_did_otherwise_than_its_protocol_is_said_once(tmp_path) 
     put_coco(tmp_path / "clsa_single" / "detect" / "coco", COCO, details={"protocol_check": check})
     found = tables(tmp_path)
     assert found["coco_boxes"].notes == (
-        "mini-coco is not coco-r50-fpn-1x-moco-2fc. 2 settings that move AP differ, of normalisation, schedule (there in "
-        "brackets): MODEL.RESNETS.NORM BN (SyncBN); SOLVER.STEPS [340] ([60000, 80000])",
+        "mini-coco is not coco-r50-fpn-1x-moco-2fc. 2 settings that move AP differ, of normalisation, schedule "
+        "(there in brackets): MODEL.RESNETS.NORM BN (SyncBN); SOLVER.STEPS [340] ([60000, 80000])",
     )
     assert found["ap_small"].notes == ()
 
@@ -394,19 +393,6 @@ def test_unequal_lengths_are_said(run) -> None:
     gathered = gather(run, METHODS)
     said = "The methods were NOT pretrained equally long (last logged iteration: MoCo v2 9, CLSA-Single 3)."
     assert said in findings(build_tables(gathered), gathered)
-
-
-def test_detections_are_matched_greedily_by_class_and_overlap() -> None:
-    truth = Truth(Path("x"), np.array([[0, 0, 10, 10], [100, 0, 10, 10.0]]), [1, 2], [True, True])
-    found = [
-        {"category_id": 1, "bbox": [0, 0, 10, 9]},
-        {"category_id": 1, "bbox": [0, 0, 10, 10]},  # its object is taken
-        {"category_id": 1, "bbox": [100, 0, 10, 10]},  # another class
-        {"category_id": 2, "bbox": [106, 0, 10, 10]},  # IoU 0.25
-        {"category_id": 2, "bbox": [103, 0, 10, 10]},  # IoU 0.54
-    ]
-    assert match(truth, found) == [0, None, None, None, 1]
-    assert match(truth, []) == []
 
 
 def test_differences_are_those_of_the_printed_numbers() -> None:

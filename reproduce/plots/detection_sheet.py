@@ -1,11 +1,9 @@
-"""A sheet of detections: the same images, ground truth first, then method beside method, small objects framed."""
+"""A sheet of small objects: in a row one object as it is annotated, then what each detector makes of it."""
 
 import json
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
-from pycocotools.mask import iou
 
 from clsa.configs.command import InputError
 
@@ -22,25 +19,50 @@ from ..ap.results import Detections
 from ..gather import Gathered
 from ..methods import look
 from ..saved_detections import SavedDetections
+from .small_objects import (
+    MATCH_IOU,
+    PER_IMAGE,
+    SMALL_AREA,
+    Window,
+    choose,
+    finders,
+    nearest_small,
+    overlap,
+    small_objects,
+    window_around,
+)
 from .style import Plot, Theme, themed
 
-#: COCO's own limit between small and medium, in square pixels of the object's mask.
-SMALL_AREA = 32**2
-MATCH_IOU = 0.5
-IMAGES = 4
+ROWS = 5
 
-#: Okabe and Ito again: found, not found or wrong, and the frame of a small object. On photographs, for both grounds.
+#: Inches.
+CELL = 1.9
+
+#: Okabe and Ito again: found, not found, and the object's own frame. On photographs, for both grounds.
 FOUND, WRONG, OBJECT = "#00c2a0", "#E69F00", "#ffffff"
 
 
 @dataclass(frozen=True)
-class Truth:
-    """Annotations of one image, crowds left out. Boxes (x, y, width, height) in pixels."""
+class Shown:
+    """A detector's box for an object; ``found``: it is the one that finds it, else the nearest small one."""
+
+    box: np.ndarray
+    category: str
+    score: float
+    overlap: float
+    found: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One object; ``boxes``: one a detector, None where it has no small box near."""
 
     file: Path
-    boxes: np.ndarray
-    categories: list[int]
-    small: list[bool]
+    box: np.ndarray
+    area: float
+    category: str
+    window: Window
+    boxes: dict[str, Shown | None]
 
 
 def detection_plot(gathered: Gathered, saved: SavedDetections) -> Plot | None:
@@ -50,144 +72,140 @@ def detection_plot(gathered: Gathered, saved: SavedDetections) -> Plot | None:
     """
     coco = [m for m in gathered.measured if m.stage == "detection" and m.result["metric_flavour"] == "COCO"]
     annotations = saved.annotations_file(coco[0]) if coco else None
-    ground = saved.truth(coco[0], "bbox") if annotations else None
-    if ground is None:
+    truth = saved.truth(coco[0], "bbox") if annotations else None
+    if truth is None:
         return None
     protocol = coco[0].result["protocol"]
+    runs = {m.method: m for m in reversed(coco) if m.result["protocol"] == protocol}
+    found = {method: saved.detections(runs[method], truth) for method in gathered.methods if method in runs}
+    found = {method: detections for method, detections in found.items() if detections is not None}
+    if not found:
+        return None
+    if not small_objects(truth).any():
+        gathered.leave_out(f"The sheet of detections: {annotations} has no object under {_area()}.")
+        return None
+    by = {method: finders(truth, detections) for method, detections in found.items()}
+    found_by_any = np.any([finder >= 0 for finder in by.values()], axis=0)
+    chosen = choose(truth, found_by_any, ROWS)
     try:
-        truth = _pick_images(annotations)
+        files = _files(annotations, truth, chosen)
     except InputError as error:
         gathered.leave_out(str(error))
         return None
-    if absent := [objects.file for objects in truth.values() if not objects.file.is_file()]:
-        gathered.leave_out(f"The sheet of detections: there is no image {absent[0]}.")
-        return None
-    runs = {m.method: m for m in reversed(coco) if m.result["protocol"] == protocol}
-    detections = {}
-    for method in gathered.methods:
-        found = saved.detections(runs[method], ground) if method in runs else None
-        if found is not None:
-            detections[method] = _most_confident(found, ground, truth)
-    if not detections or not truth:
-        return None
+    rows = [_row(truth, found, by, target, file) for target, file in zip(chosen, files, strict=True)]
+    caption = (
+        f"{protocol}. {_choice(truth, by, found_by_any, chosen)} White: the object. Green: the box that finds it. "
+    )
+    caption += "Dashed orange, where none does: the detector's small box nearest to it, of any class."
+    if len(runs) < sum(m.result["protocol"] == protocol for m in coco):
+        caption += " Of several runs of a method the first is shown."
     return Plot(
-        "detections",
-        "Detections, method beside method",
-        f"{protocol}. The {len(truth)} test images with the most small objects. First column: every object, those "
-        "under 32² pixels framed thick. Then each detector's most confident boxes, as many as the image has objects: "
-        f"green where box (IoU {MATCH_IOU}) and class are right, dashed orange where not.",
-        lambda theme: _draw(truth, detections, theme),
-        is_wide=True,
+        "detections", "Small objects, method beside method", caption, lambda theme: _draw(rows, theme), is_wide=True
     )
 
 
-def _pick_images(annotations: Path) -> dict[int, Truth]:
-    """The images with the most small objects; equal counts in order of image id, so that the choice is repeatable.
+def _choice(truth: GroundTruth, by: Mapping[str, np.ndarray], found_by_any: np.ndarray, chosen: Sequence[int]) -> str:
+    """What was chosen and how, and how many small objects each detector finds."""
+    small = small_objects(truth)
+    rule = f"(IoU of at least {MATCH_IOU} and the class right, among an image's {PER_IMAGE} most confident boxes)"
+    some = f"{len(chosen)} of the {small.sum()} objects of an annotated area under {_area()}, each of another image, "
+    some += "drawn at random"
+    nobodys = int((~found_by_any[chosen]).sum())
+    if nobodys == len(chosen):
+        return f"{some}. No detector finds any of the {small.sum()} {rule}."
+    among = f"from the {(small & found_by_any).sum()} that at least one detector finds {rule}"
+    among += f", but {nobodys} from those that none finds" if nobodys else ""
+    counts = ", ".join(f"{look(method).label} {(small & (finder >= 0)).sum()}" for method, finder in by.items())
+    return f"{some} {among}. So many does each find: {counts}."
+
+
+def _area() -> str:
+    return f"{SMALL_AREA**0.5:.0f}² square pixels"
+
+
+def _files(annotations: Path, truth: GroundTruth, chosen: Sequence[int]) -> list[Path]:
+    """The images of the chosen objects.
 
     Raises:
-        InputError: one of them has no file name.
+        InputError: one has no file name, or is not there.
     """
     folder = annotations.parents[1] / annotations.stem.removeprefix("instances_")
-    content = json.loads(annotations.read_text(encoding="utf-8"))
-    by_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for annotation in content["annotations"]:
-        if not annotation.get("iscrowd"):
-            by_image[annotation["image_id"]].append(annotation)
-    small = {image: sum(a["area"] < SMALL_AREA for a in found) for image, found in by_image.items()}
-    files = {image["id"]: image.get("file_name") for image in content["images"]}
-    chosen = sorted(by_image, key=lambda image: (-small[image], image))[:IMAGES]
-    for image in chosen:
-        if not isinstance(files[image], str):
+    images = json.loads(annotations.read_text(encoding="utf-8"))["images"]
+    names = {image["id"]: image.get("file_name") for image in images}
+    files = []
+    for key in (truth.image_ids[truth.image[target]] for target in chosen):
+        if not isinstance(names[key], str):
             raise InputError(
-                f"The sheet of detections: image {image} of {annotations} has the file_name {files[image]!r}, it must "
-                "be the name of a file."
+                f"The sheet of detections: image {key} of {annotations} has the file_name {names[key]!r}, it must be "
+                "the name of a file."
             )
-    return {
-        image: Truth(
-            folder / Path(files[image]).name,
-            np.array([a["bbox"] for a in by_image[image]], dtype=np.float64),
-            [a["category_id"] for a in by_image[image]],
-            [a["area"] < SMALL_AREA for a in by_image[image]],
+        files.append(folder / Path(names[key]).name)
+        if not files[-1].is_file():
+            raise InputError(f"The sheet of detections: there is no image {files[-1]}.")
+    return files
+
+
+def _row(
+    truth: GroundTruth, found: Mapping[str, Detections], by: Mapping[str, np.ndarray], target: int, file: Path
+) -> Row:
+    with Image.open(file) as picture:
+        window = window_around(truth.shapes[target], *picture.size)
+    boxes = {}
+    for method, detections in found.items():
+        is_found = by[method][target] >= 0
+        k = by[method][target] if is_found else nearest_small(truth, detections, target, window)
+        boxes[method] = (
+            None
+            if k is None
+            else Shown(
+                detections.shapes[k],
+                truth.category_names[detections.category[k]],
+                float(detections.score[k]),
+                overlap(truth, detections, target, k),
+                bool(is_found),
+            )
         )
-        for image in chosen
-    }
+    category = truth.category_names[truth.category[target]]
+    return Row(file, truth.shapes[target], float(truth.area[target]), category, window, boxes)
 
 
-def _most_confident(found: Detections, ground: GroundTruth, truth: dict[int, Truth]) -> dict[int, list[dict[str, Any]]]:
-    """Of each chosen image as many detections as it has objects."""
-    by_image = {}
-    for image, objects in truth.items():
-        here = np.flatnonzero(found.image == ground.image_ids.index(image))
-        best = here[np.argsort(-found.score[here], kind="stable")][: len(objects.categories)]
-        by_image[image] = [
-            {"bbox": found.shapes[k], "category_id": ground.category_ids[found.category[k]]} for k in best
-        ]
-    return by_image
-
-
-def match(truth: Truth, detections: Sequence[dict[str, Any]]) -> list[int | None]:
-    """For each detection, in order of confidence, the index of the object that it finds, or None.
-
-    Greedy as in COCO's evaluation: the free object of its class with the highest IoU of at least 0.5.
-    """
-    found: list[int | None] = []
-    boxes = np.array([d["bbox"] for d in detections], dtype=np.float64).reshape(-1, 4)
-    overlaps = iou(boxes, truth.boxes, [0] * len(truth.boxes)) if len(boxes) else []
-    for detection, row in zip(detections, overlaps, strict=True):
-        free = [
-            (row[i], i)
-            for i, category in enumerate(truth.categories)
-            if category == detection["category_id"] and i not in found and row[i] >= MATCH_IOU
-        ]
-        found.append(max(free)[1] if free else None)
-    return found
-
-
-def _draw(truth: dict[int, Truth], detections: dict[str, dict[int, list[dict[str, Any]]]], theme: Theme) -> Figure:
-    columns = 1 + len(detections)
-    heights = [1.9 * _aspect(objects.file) for objects in truth.values()]  # inches, for cells 1.9 inches wide
-    size = (1.9 * columns, sum(heights) + 0.32 * len(heights) + 0.2)
+def _draw(rows: Sequence[Row], theme: Theme) -> Figure:
+    methods = list(rows[0].boxes)
+    windows = [row.window for row in rows]
+    heights = [CELL * (w.bottom - w.top) / (w.right - w.left) for w in windows]
+    size = (CELL * (1 + len(methods)), sum(heights) + 0.32 * len(heights) + 0.2)
     with themed(theme):
-        figure, grid = plt.subplots(len(truth), columns, figsize=size, squeeze=False, height_ratios=heights)
-        for axes, (image, objects) in zip(grid, truth.items(), strict=True):
-            with Image.open(objects.file) as picture:
-                pixels = np.asarray(picture.convert("RGB"))
+        figure, grid = plt.subplots(len(rows), 1 + len(methods), figsize=size, squeeze=False, height_ratios=heights)
+        for axes, row in zip(grid, rows, strict=True):
+            with Image.open(row.file) as picture:
+                w = row.window
+                pixels = np.asarray(picture.convert("RGB").crop((w.left, w.top, w.right, w.bottom)))
             for ax in axes:
-                ax.imshow(pixels)
+                ax.imshow(pixels, extent=(w.left, w.right, w.bottom, w.top))
+                ax.set_autoscale_on(False)
                 ax.set_xticks([])
                 ax.set_yticks([])
                 ax.spines[:].set_visible(False)
-            _draw_truth(axes[0], objects)
-            for ax, by_image in zip(axes[1:], detections.values(), strict=True):
-                _draw_found(ax, objects, by_image[image])
+                _frame(ax, row.box, OBJECT, 1.2)
+            axes[0].set_xlabel(f"{row.category}, area {row.area**0.5:.0f}² px", fontsize=8)
+            for ax, shown in zip(axes[1:], row.boxes.values(), strict=True):
+                _draw_shown(ax, shown)
         grid[0][0].set_title("Ground truth", fontsize=9.5)
-        for ax, method in zip(grid[0][1:], detections, strict=True):
+        for ax, method in zip(grid[0][1:], methods, strict=True):
             ax.set_title(look(method).label, fontsize=9.5)
         return figure
 
 
-def _aspect(file: Path) -> float:
-    with Image.open(file) as picture:
-        return picture.height / picture.width
+def _draw_shown(ax: Axes, shown: Shown | None) -> None:
+    if shown is None:
+        ax.set_xlabel("no small box near", fontsize=8)
+        return
+    _frame(ax, shown.box, FOUND if shown.found else WRONG, 1.8, dashed=not shown.found)
+    ax.set_xlabel(f"{shown.category} {shown.score:.2f}, IoU {shown.overlap:.2f}", fontsize=8)
 
 
-def _draw_truth(ax: Axes, truth: Truth) -> None:
-    for box, small in zip(truth.boxes, truth.small, strict=True):
-        _rectangle(ax, box, FOUND if small else OBJECT, 1.8 if small else 0.9)
-    ax.set_xlabel(f"{len(truth.small)} objects, {sum(truth.small)} small", fontsize=8)
-
-
-def _draw_found(ax: Axes, truth: Truth, detections: Sequence[dict[str, Any]]) -> None:
-    found = match(truth, detections)
-    for detection, index in zip(detections, found, strict=True):
-        small = index is not None and truth.small[index]
-        _rectangle(ax, detection["bbox"], WRONG if index is None else FOUND, 1.8 if small else 1.0, index is None)
-    hits = [index for index in found if index is not None]
-    ax.set_xlabel(f"{len(hits)} found, {sum(truth.small[i] for i in hits)} small", fontsize=8)
-
-
-def _rectangle(ax: Axes, box: Sequence[float], edge: str, width: float, dashed: bool = False) -> None:
+def _frame(ax: Axes, box: Sequence[float], edge: str, width: float, dashed: bool = False) -> None:
     x, y, w, h = box
     style = (0, (3, 2)) if dashed else "-"
-    ax.add_patch(Rectangle((x, y), w, h, fill=False, edgecolor="black", linewidth=width + 1.0, alpha=0.45))
+    ax.add_patch(Rectangle((x, y), w, h, fill=False, edgecolor="black", linewidth=width + 1.2, alpha=0.55))
     ax.add_patch(Rectangle((x, y), w, h, fill=False, edgecolor=edge, linewidth=width, linestyle=style))
