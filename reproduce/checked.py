@@ -52,6 +52,7 @@ FIELDS = {
     "details.protocol_check.differences.*.key!": "text",
     "details.protocol_check.differences.*.value!": "anything",
     "details.protocol_check.differences.*.protocol_value!": "anything",
+    "details.best_layer": "text",
     "details.figures_by_layer": "dict",
     "details.figures_by_layer.*": "dict",
     "details.figures_by_layer.*.*": "number?",
