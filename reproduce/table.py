@@ -118,6 +118,14 @@ class Table:
             return ""
         return f"{round(delta, self.decimals) + 0.0:+.{self.decimals}f}".replace("-", "−")  # + 0.0: no minus before 0
 
+    @property
+    def has_deltas(self) -> bool:
+        return any(self.delta(row, i) is not None for row in self.rows for i in range(len(self.columns)))
+
+    @property
+    def baseline_label(self) -> str:
+        return next((row.label for row in self.rows if row.method == self.baseline), "")
+
     def is_best(self, row: Row, column: int) -> bool:
         """Whether the row has the highest value of a column, as printed, and not all rows have it."""
         printed = [round(r.values[column], self.decimals) for r in self.rows if r.values[column] is not None]
