@@ -17,9 +17,9 @@ from typing import Any
 from fvcore.common.config import CfgNode
 
 from clsa.configs.command import InputError
-from clsa.configs.loading import load_config
 
 from .config import value_of
+from .foreign_keys import load_detector_config
 
 #: Keys that count iterations. A period of 0 stays 0.
 ITERATIONS = (
@@ -55,8 +55,8 @@ def auto_scale(defaults: CfgNode, config_file: str, overrides: Sequence[str]) ->
     Raises:
         InputError: no other batch size is given; ``REFERENCE_WORLD_SIZE`` would scale a second time.
     """
-    file = load_config(defaults, config_file)
-    cfg = load_config(defaults, config_file, overrides)
+    file = load_detector_config(defaults, config_file)
+    cfg = load_detector_config(defaults, config_file, overrides)
     old_batch, batch = file.SOLVER.IMS_PER_BATCH, cfg.SOLVER.IMS_PER_BATCH
     if cfg.SOLVER.REFERENCE_WORLD_SIZE:
         raise InputError(

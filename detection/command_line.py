@@ -136,5 +136,6 @@ BELONGS_TO = {
 def refuse_idle_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """End the program, as for any bad option, if one is given whose own option is not: it would be ignored."""
     for name, owner in BELONGS_TO.items():
-        if getattr(args, name) not in (None, False) and not getattr(args, owner):
+        value = getattr(args, name)
+        if value is not None and value is not False and not getattr(args, owner):
             parser.error(f"--{name.replace('_', '-')} is an option of --{owner}, which is not given")

@@ -2,8 +2,9 @@
 
 A YAML written for detectron2 is read by both engines. This tree holds the keys that the torchvision engine honours,
 and those whose only value is the one that it computes, so that another value is refused with a sentence
-(``implemented.py``) instead of being ignored. Some defaults bite: ``FREEZE_AT`` 2, ``STRIDE_IN_1X1`` True,
-``FORMAT`` BGR and ``PIXEL_STD`` 1 are right for Caffe2's weights and wrong for weights trained in PyTorch.
+(``implemented.py``) instead of being ignored; detectron2's other keys are left out by name (``foreign_keys.py``). Some
+defaults bite: ``FREEZE_AT`` 2, ``STRIDE_IN_1X1`` True, ``FORMAT`` BGR and ``PIXEL_STD`` 1 are right for Caffe2's
+weights and wrong for weights trained in PyTorch.
 """
 
 from typing import Any
@@ -47,7 +48,7 @@ def get_cfg() -> CfgNode:
     cfg.SOLVER = _solver()
     cfg.TEST = CfgNode()
     cfg.TEST.EVAL_PERIOD = 0  # iterations between evaluations during training; 0: only at the end
-    cfg.TEST.DETECTIONS_PER_IMAGE = 100  # the best-scored ones are kept
+    cfg.TEST.DETECTIONS_PER_IMAGE = 100  # the best-scored ones are kept; -1: all
     cfg.TEST.AUG = CfgNode()
     cfg.TEST.AUG.ENABLED = False
     cfg.TEST.PRECISE_BN = CfgNode()

@@ -9,12 +9,12 @@ import torch
 from fvcore.common.config import CfgNode
 
 from clsa.configs.command import InputError
-from clsa.configs.loading import load_config
 from clsa.configs.processes import Process
 from clsa.datasets.categories import COCO_CATEGORIES
 
 from .config import get_cfg
 from .dataset_dicts import DatasetSource, load_dataset_dicts
+from .foreign_keys import load_detector_config
 from .predictions import ImagePrediction, to_coco_results, to_prediction
 
 
@@ -53,7 +53,7 @@ def detector_config(args: argparse.Namespace) -> CfgNode:
         require_detectron2()
         cfg = resolve_config(args)
     else:
-        cfg = load_config(get_cfg(), args.config_file, args.opts)
+        cfg = load_detector_config(get_cfg(), args.config_file, args.opts)
     if cfg.MODEL.WEIGHTS in ("", "See Instructions"):
         raise InputError(
             "--visualize with --config-file runs the detector: give MODEL.WEIGHTS OUTPUT_DIR/model_final.pth of a "

@@ -1,12 +1,12 @@
 """``clsa-detect --explain F``: what a config does otherwise than the nearest named protocol, and why that moves AP."""
 
 import json
+import sys
 from collections.abc import Sequence
 
 from fvcore.common.config import CfgNode
 
-from clsa.configs.loading import load_config
-
+from .foreign_keys import ignored_line, load_detector_config
 from .protocols import Comparison, compare
 
 #: Exit code where there are differences, so that a script can ask; 1 is an error.
@@ -23,7 +23,9 @@ def explain(defaults: CfgNode, config_file: str, overrides: Sequence[str], proto
     Raises:
         InputError: the config cannot be read; no such protocol.
     """
-    comparison = compare(load_config(defaults, config_file, overrides), protocol)
+    if (line := ignored_line(config_file, overrides)) is not None:
+        print(line, file=sys.stderr)
+    comparison = compare(load_detector_config(defaults, config_file, overrides), protocol)
     if as_json:
         print(json.dumps({"config": config_file, **comparison.as_record()}, indent=1))
     else:

@@ -18,10 +18,10 @@ from typing import Any
 from fvcore.common.config import CfgNode
 
 from clsa.configs.command import InputError, command
-from clsa.configs.loading import load_config
 from clsa.configs.run_files import read_result
 
 from .config import get_cfg
+from .foreign_keys import load_detector_config
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _refuse_used_folders(folder: Path) -> None:
 
 def _config_of(args: argparse.Namespace) -> CfgNode:
     if args.engine == "torchvision":
-        return load_config(get_cfg(), args.config_file, args.opts)
+        return load_detector_config(get_cfg(), args.config_file, args.opts)
     from .detectron2_engine import require_detectron2, resolve_config
 
     require_detectron2()

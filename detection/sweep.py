@@ -15,6 +15,10 @@ from typing import Any
 from clsa.configs.command import InputError
 from clsa.configs.run_files import write_json
 
+from .auto_scale import as_overrides, auto_scale
+from .auto_scale import table as scaling_table
+from .engine_defaults import engine_defaults
+from .foreign_keys import load_detector_config
 from .plot_sweep import write_plot
 from .series import Run, RunFailed, run_one, series_config
 from .series_summary import spreads, text_table
@@ -53,7 +57,14 @@ def run_sweep(args: argparse.Namespace, run_once: Callable[[argparse.Namespace],
     cfg = series_config(args, "--sweep")
     folder = Path(cfg.OUTPUT_DIR)
     seed = {} if args.trials or cfg.SEED >= 0 else {"SEED": "0"}
-    runs = [Run(f"{key} {value}", folder / folder_name(key, value), {key: value, **seed}) for value in values]
+    runs = [
+        Run(
+            f"{key} {value}",
+            folder / folder_name(key, value),
+            {**scaled_schedule(args, key, value), key: value, **seed},
+        )
+        for value in values
+    ]
     for run in runs:  # so that the last value's misspelling does not show after the first one's hours
         series_config(run.arguments(args), "--sweep")
     swept = [_run_value(run, value, args, run_once) for run, value in zip(runs, values, strict=True)]
@@ -63,6 +74,20 @@ def run_sweep(args: argparse.Namespace, run_once: Callable[[argparse.Namespace],
     write_plot(folder / "sweep.png", key, {entry.value: entry.results for entry in swept})
     print(f"\n{sweep_table(key, swept)}\n{folder / 'sweep.json'}\n{folder / 'sweep.png'}", flush=True)
     return int(any(entry.failure for entry in swept))
+
+
+def scaled_schedule(args: argparse.Namespace, key: str, value: str) -> dict[str, str]:
+    """What ``--auto-scale``, if it is given, sets for one value, taken as given; printed as for a single run."""
+    if not args.auto_scale:
+        return {}
+    defaults, overrides = engine_defaults(args.engine), [*args.opts, key, value]
+    file_batch = load_detector_config(defaults, args.config_file).SOLVER.IMS_PER_BATCH
+    if key == "SOLVER.IMS_PER_BATCH" and value == str(file_batch):
+        return {}  # the schedule as it is written
+    scaled = auto_scale(defaults, args.config_file, overrides)
+    print(f"{key} {value}\n{scaling_table(scaled)}", flush=True)
+    words = as_overrides(scaled)
+    return dict(zip(words[0::2], words[1::2], strict=True))
 
 
 def _run_value(run: Run, value: str, args: argparse.Namespace, run_once: Callable[[argparse.Namespace], None]) -> Swept:

@@ -14,15 +14,16 @@ from fvcore.common.config import CfgNode
 
 from clsa.configs.command import command
 from clsa.configs.launch import Machines, launch
-from clsa.configs.loading import find_config, load_config
+from clsa.configs.loading import find_config
 from clsa.configs.processes import Process
 from clsa.detection.auto_scale import as_overrides, auto_scale
 from clsa.detection.auto_scale import table as scaling_table
 from clsa.detection.command_line import argument_parser, refuse_idle_options
 from clsa.detection.config import get_cfg
 from clsa.detection.detection_result import protocol_id
-from clsa.detection.evaluation_keys import add_evaluation_keys
+from clsa.detection.engine_defaults import engine_defaults
 from clsa.detection.explain import explain
+from clsa.detection.foreign_keys import ignored_line, load_detector_config
 from clsa.detection.start_weights import require_choice
 
 
@@ -49,13 +50,15 @@ def detect(argv: Sequence[str] | None, default_engine: str | None) -> int:
     if args.visualize:
         from clsa.detection.visualize import run_visualize
 
+        say_what_is_ignored(args)
         run_visualize(args)
         return 0
     missing = [f"--{name}" for name in ("config-file", "engine") if getattr(args, name.replace("-", "_")) is None]
     if missing:
         parser.error(f"the following arguments are required: {', '.join(missing)}")
     args.config_file = str(find_config(args.config_file))
-    if args.auto_scale:
+    say_what_is_ignored(args)
+    if args.auto_scale and not args.sweep:  # which scales for each of its values
         scaled = auto_scale(engine_defaults(args.engine), args.config_file, args.opts)
         print(scaling_table(scaled), flush=True)
         args.opts = as_overrides(scaled) + args.opts
@@ -75,6 +78,14 @@ def detect(argv: Sequence[str] | None, default_engine: str | None) -> int:
     return 0
 
 
+def say_what_is_ignored(args: argparse.Namespace) -> None:
+    """The line about keys that only detectron2 has, where the torchvision engine is given them."""
+    if args.engine == "torchvision" and args.config_file is not None:
+        line = ignored_line(args.config_file, args.opts)
+        if line is not None:
+            print(line, file=sys.stderr)
+
+
 def run_once(args: argparse.Namespace) -> None:
     """One run of the engine that ``args`` names."""
     if args.engine == "detectron2":
@@ -89,7 +100,7 @@ def report_flops_of(args: argparse.Namespace) -> None:
     """``--flops``: of the engine's own model."""
     from clsa.detection.flops import report_flops
 
-    cfg = load_config(engine_defaults(args.engine), args.config_file, args.opts)
+    cfg = load_detector_config(engine_defaults(args.engine), args.config_file, args.opts)
     if args.engine == "detectron2":
         from detectron2.modeling import build_model
     else:
@@ -97,22 +108,10 @@ def report_flops_of(args: argparse.Namespace) -> None:
     report_flops(args, cfg, build_model)
 
 
-def engine_defaults(engine: str | None) -> CfgNode:
-    """The config tree of an engine; without one this program's own, whose values are detectron2's."""
-    if engine != "detectron2":
-        return get_cfg()
-    from clsa.detection.detectron2_engine import require_detectron2
-
-    require_detectron2()
-    from detectron2.config import get_cfg as detectron2_cfg
-
-    return add_evaluation_keys(detectron2_cfg())
-
-
 def run_torchvision(args: argparse.Namespace) -> None:
     """Run the torchvision engine in one process for each GPU."""
     machines = Machines(args.num_machines, args.machine_rank, args.dist_url)
-    cfg = load_config(get_cfg(), args.config_file, args.opts)
+    cfg = load_detector_config(get_cfg(), args.config_file, args.opts)
     require_choice(args.config_file, args.opts, cfg.OUTPUT_DIR, args.resume, args.eval_only)
     if args.num_gpus == 0:
         cfg.defrost()

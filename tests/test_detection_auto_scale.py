@@ -6,9 +6,11 @@ from clsa.configs.command import InputError
 from clsa.configs.loading import find_config, load_config
 from clsa.configs.run_files import read_result
 from clsa.detection.auto_scale import as_overrides, auto_scale, scale, table
+from clsa.detection.command_line import argument_parser
 from clsa.detection.config import get_cfg, value_of
 from clsa.detection.detection_result import protocol_id
 from clsa.detection.protocols import compare
+from clsa.detection.sweep import scaled_schedule
 from clsa.detection.train_net import main
 
 VOC = "configs/detection/voc_r50_c4_24k.yaml"
@@ -73,6 +75,20 @@ def test_the_reference_is_the_batch_that_the_file_is_written_for():
 def test_iterations_never_vanish_and_zero_stays():
     assert scale("TEST.PRECISE_BN.NUM_ITER", 2, 2, 64) == 1
     assert scale("TEST.EVAL_PERIOD", 0, 16, 2) == 0
+
+
+def test_each_value_of_a_sweep_has_its_own_schedule(capsys):
+    def sweep(key, value, *opts):
+        words = ["--engine", "torchvision", "--config-file", VOC, "--auto-scale", "--sweep", key, "-"]
+        return scaled_schedule(argument_parser().parse_args([*words, "OUTPUT_DIR", "out", *opts]), key, value)
+
+    assert sweep("SOLVER.IMS_PER_BATCH", "16") == {}  # what the file is written for
+    assert sweep("SOLVER.IMS_PER_BATCH", "8")["SOLVER.MAX_ITER"] == "48000"
+    assert sweep("SOLVER.IMS_PER_BATCH", "4")["SOLVER.BASE_LR"] == "0.005"
+    by_lr = sweep("SOLVER.BASE_LR", "0.1", "SOLVER.IMS_PER_BATCH", "32")
+    assert "SOLVER.BASE_LR" not in by_lr  # is the value
+    assert by_lr["SOLVER.STEPS"] == "(9000, 11000)"
+    assert "SOLVER.BASE_LR 0.1\n--auto-scale " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

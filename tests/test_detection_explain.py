@@ -5,9 +5,10 @@ import json
 import pytest
 
 from clsa.configs.command import InputError
-from clsa.configs.loading import flat_keys, load_config
+from clsa.configs.loading import find_config, flat_keys, load_config
 from clsa.detection.config import get_cfg, value_of
 from clsa.detection.evaluation_keys import add_evaluation_keys
+from clsa.detection.foreign_keys import KEYS, PRECISION, SECTIONS, is_foreign
 from clsa.detection.neutral_keys import NEUTRAL_KEYS
 from clsa.detection.protocols import PROTOCOLS, compare, protocol_config
 from clsa.detection.train_net import main, script
@@ -132,6 +133,80 @@ def test_json_and_exit_code_0(capsys):
         [9, 10],
         [18000, 22000],
     )
+
+
+#: Of the ``config.yaml`` that detectron2 leaves of a run: keys of other architectures, heads and options that are off.
+OTHER_KEYS_OF_DETECTRON2 = """
+_BASE_: {base}
+FLOAT32_PRECISION: ''
+GLOBAL: {{HACK: 1.0}}
+DATALOADER: {{REPEAT_THRESHOLD: 0.0}}
+DATASETS: {{PROPOSAL_FILES_TRAIN: []}}
+INPUT: {{CROP: {{ENABLED: false, SIZE: [0.9, 0.9], TYPE: relative_range}}}}
+MODEL:
+  PANOPTIC_FPN: {{COMBINE: {{ENABLED: true, OVERLAP_THRESH: 0.5}}, INSTANCE_LOSS_WEIGHT: 1.0}}
+  RETINANET: {{NUM_CLASSES: 80, PRIOR_PROB: 0.01}}
+  ROI_KEYPOINT_HEAD: {{}}
+SOLVER: {{BASE_LR_END: 0.0, CLIP_GRADIENTS: {{CLIP_TYPE: value}}}}
+TEST: {{AUG: {{ENABLED: false, FLIP: true}}}}
+"""
+
+
+@pytest.fixture
+def written_by_detectron2(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(OTHER_KEYS_OF_DETECTRON2.format(base=find_config(VOC).resolve()))
+    return str(path)
+
+
+def test_keys_that_only_detectron2_has_are_ignored_in_one_line(written_by_detectron2, capsys):
+    assert main(["--explain", written_by_detectron2, "--json", "TEST.EXPECTED_RESULTS", "[]"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["differences"] == []
+    assert printed.err.splitlines() == [
+        f"{written_by_detectron2}: 16 keys of detectron2's are ignored, nothing here reads them: "
+        "DATALOADER.REPEAT_THRESHOLD, DATASETS.PROPOSAL_FILES_TRAIN, FLOAT32_PRECISION, GLOBAL.*, "
+        "INPUT.CROP.SIZE, INPUT.CROP.TYPE, MODEL.PANOPTIC_FPN.*, MODEL.RETINANET.*, MODEL.ROI_KEYPOINT_HEAD.*, "
+        "SOLVER.BASE_LR_END, SOLVER.CLIP_GRADIENTS.CLIP_TYPE, TEST.AUG.FLIP, TEST.EXPECTED_RESULTS"
+    ]
+
+
+def test_the_torchvision_engine_says_so_too_and_runs(written_by_detectron2, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "nowhere"))
+    words = ["--engine", "torchvision", "--num-gpus", "0", "--config-file", written_by_detectron2, "MODEL.WEIGHTS", ""]
+    assert main([*words, "OUTPUT_DIR", str(tmp_path / "out")]) == 1
+    ignored, error = capsys.readouterr().err.splitlines()
+    assert ignored.startswith(
+        f"{written_by_detectron2}: 15 keys of detectron2's are ignored, nothing here reads them: "
+    )
+    assert "VOC2007 does not exist" in error  # that far the config has come
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("MODEL.RETINANETS.NUM_CLASSES", "20", "unknown config key 'MODEL.RETINANETS.NUM_CLASSES'"),
+        ("INPUT.CROP.ENABLE", "True", "unknown config key 'INPUT.CROP.ENABLE' in the command line. Did you mean"),
+        ("FLOAT32_PRECISION", "high", "FLOAT32_PRECISION is 'high', which only --engine detectron2 computes"),
+    ],
+)
+def test_what_detectron2_does_not_have_is_no_key(key, value, message, capsys):
+    assert main(["--explain", VOC, key, value]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_all_that_detectron2_has_is_known_and_its_own_dump_is_explained(tmp_path, capsys):
+    config = pytest.importorskip("detectron2.config", reason="detectron2 is not installed")
+    theirs, ours = config.get_cfg(), get_cfg()
+    foreign = set(flat_keys(theirs)) - set(flat_keys(ours))
+    assert [key for key in foreign if not is_foreign(key, value_of(theirs, key))] == []
+    named = [f"{section}.{name}" for section, names in KEYS.items() for name in names] + [PRECISION]
+    assert set(named) <= foreign
+    assert all(any(key.startswith(f"{section}.") for key in foreign) for section in SECTIONS)
+    path = tmp_path / "config.yaml"
+    path.write_text(load_config(theirs, VOC).dump())
+    assert main(["--explain", str(path)]) == 0
+    assert f"{path}: {len(foreign)} keys of detectron2's are ignored" in capsys.readouterr().err
 
 
 def test_unknown_names(capsys):

@@ -23,6 +23,7 @@ def test_help_shows_examples_and_the_default_engine(capsys):
     assert stop.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "clsa-detect --engine torchvision --config-file" in text
+    assert "--count 4 \\ MODEL.WEIGHTS output/voc/model_final.pth" in text  # on two lines, joined for the shell
     assert "clsa-detect has no default; detection/train_net.py run by its path takes detectron2" in text
 
 
@@ -31,6 +32,24 @@ def test_clsa_detect_wants_an_engine(capsys):
         main(["--config-file", "voc_r50_c4_24k.yaml"])
     assert stop.value.code == 2
     assert "the following arguments are required: --engine" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "owner"),
+    [
+        (["--json"], "--explain"),
+        (["--protocol", "coco-r50-c4-1x"], "--explain"),
+        (["--images", "000001"], "--visualize"),
+        (["--count", "4"], "--visualize"),
+        (["--min-score", "0"], "--visualize"),
+        (["--input-size", "64x64"], "--flops"),
+    ],
+)
+def test_an_option_of_another_one_is_not_ignored(option, owner, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*option, "--engine", "torchvision", "--config-file", "detection/smoke_voc_c4_r50.yaml"])
+    assert stop.value.code == 2
+    assert f"{option[0]} is an option of {owner}, which is not given" in capsys.readouterr().err
 
 
 @WITHOUT_DETECTRON2
