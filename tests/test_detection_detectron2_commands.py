@@ -1,6 +1,9 @@
 """``--sweep``, ``--visualize`` and ``--flops`` with the engine of record."""
 
 import json
+import re
+import shutil
+from pathlib import Path
 
 import pytest
 import yaml
@@ -74,6 +77,17 @@ def test_visualize_draws_saved_detections_and_those_of_the_detector(swept, mini_
     assert main([*detector, *words, "MODEL.WEIGHTS", str(run / "model_final.pth")]) == 0
     assert capsys.readouterr().out.split() == [saved]
     assert Image.open(saved).tobytes() == pixels  # the same detections as those that the evaluation has saved
+
+
+def test_the_script_in_the_documentation_runs_as_it_stands(swept, mini_root, tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[1] / "docs" / "detectron2.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "voc_c4").symlink_to(swept / "base_lr_0.001")
+    shutil.copy(next((mini_root / "VOC2007" / "JPEGImages").glob("*.jpg")), tmp_path / "image.jpg")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(script, "detectron2.md", "exec"), {})
+    assert "pred_boxes: Boxes(" in capsys.readouterr().out
 
 
 def test_flops_counts_the_same_operations_as_the_other_engine(config, tmp_path):
