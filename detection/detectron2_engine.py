@@ -121,8 +121,8 @@ def check_config(cfg: CfgNode, args: argparse.Namespace) -> None:
             "res5 of bottlenecks, which ResNet-18 and 34 do not have. Take an FPN config, or --engine torchvision."
         )
     require_choice(args.config_file, args.opts, cfg.OUTPUT_DIR, args.resume, args.eval_only)
-    check_datasets(cfg, needs_training_data=not args.eval_only)
     start = find_detectron2_start(cfg, args)
+    check_datasets(cfg, needs_training_data=not args.eval_only)
     check_data(cfg, needs_training_data=not args.eval_only)
     if start is None and cfg.MODEL.WEIGHTS:
         check_pixel_settings(cfg)

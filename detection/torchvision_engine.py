@@ -53,8 +53,9 @@ def run(
     refuse_sync_bn_on_cpu(cfg, process)
 
     def find() -> StartPoint | None:
+        found = find_start(cfg, resume, eval_only, read_checkpoint)
         check_datasets(cfg, needs_training_data=not eval_only)
-        return find_start(cfg, resume, eval_only, read_checkpoint)
+        return found
 
     start = agree(process, cfg.OUTPUT_DIR, find)
     state = new_state(process, cfg) if start is None else start.content

@@ -5,6 +5,8 @@ import importlib.util
 import json
 import os
 import pickle
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -168,6 +170,61 @@ def test_evaluating_a_finished_run_again_gives_the_same_values(trained, mini_roo
     assert result["weights"] == before["weights"]
     assert result["details"]["detector"]["file"] == checkpoint
     assert not list(output.glob("model_*"))
+
+
+#: Several commands in one process; after each a line with its exit code.
+COMMANDS = """
+import json, sys
+from clsa.detection.train_net import main
+
+for words in json.loads(sys.argv[1]):
+    code = main(["--engine", "detectron2", "--num-gpus", "0", *words])
+    print("ended with", code, file=sys.stderr)
+"""
+
+
+@needs_detectron2
+def test_a_detector_stays_what_it_was_trained_as(trained, mini_root, folder, tmp_path):
+    """Without any training data: only VOC2007 is there."""
+    own = Path(shutil.copytree(trained, tmp_path / "own"))
+    content = torch.load(own / "model_final.pth", weights_only=True)
+    content["trainer"]["seconds"] = 5000.0
+    torch.save(content, own / "model_final.pth")
+    alone = {key: content[key] for key in ("model", "iteration")}  # as detectron2's own trainer leaves it
+    torch.save(alone, tmp_path / "elsewhere.pth")
+    (tmp_path / "VOC2007").symlink_to(mini_root / "VOC2007")
+    before = {name: (own / name).read_bytes() for name in ("config.yaml", "result.json")}
+    again, evaluate = ["--config-file", str(own / "config.yaml")], ["--eval-only", "--resume"]
+    commands = [
+        [*again, "OUTPUT_DIR", str(own), "SOLVER.BASE_LR", "0.5"],
+        [*again, "--resume", "OUTPUT_DIR", str(own), "SOLVER.BASE_LR", "0.5"],
+        [*again, *evaluate, "OUTPUT_DIR", str(own), "SOLVER.BASE_LR", "0.5"],
+        [*again, *evaluate, "OUTPUT_DIR", str(own), "TEST.DETECTIONS_PER_IMAGE", "3"],
+        [
+            *(*again, "--eval-only", "MODEL.WEIGHTS", str(tmp_path / "elsewhere.pth")),
+            *("OUTPUT_DIR", str(tmp_path / "elsewhere"), "SOLVER.BASE_LR", "0.5"),
+        ],
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS, json.dumps(commands)],
+        env={**os.environ, "DETECTRON2_DATASETS": str(tmp_path), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    *said, _ = re.split(r"ended with ([01])\n", done.stderr)
+    assert said[1::2] == ["1", "1", "1", "0", "0"], done.stderr
+    assert "own already holds checkpoints, the newest is model_final.pth. Give --resume" in said[0]
+    assert "started with another config:\n  SOLVER.BASE_LR: 0.02 before, 0.5 now" in said[2]
+    assert "trained with another config:\n  SOLVER.BASE_LR: 0.02 before, 0.5 now" in said[4]
+    assert (own / "config.yaml").read_bytes() == before["config.yaml"]
+    first, result = json.loads(before["result.json"]), read_result(own / "result.json")
+    assert result["protocol"] == f"{first['protocol']} TEST.DETECTIONS_PER_IMAGE=3"
+    assert 5000 < result["wall_seconds"] < 10_000
+    assert result["details"]["train_datasets"] == first["details"]["train_datasets"]
+    unknown = read_result(tmp_path / "elsewhere" / "result.json")
+    assert unknown["protocol"] == "config SOLVER.BASE_LR=0.5 (training not recorded)"
+    assert "not recorded in the checkpoint" in unknown["details"]["training"]
+    assert not (tmp_path / "elsewhere" / "config.yaml").exists()
 
 
 @needs_detectron2

@@ -90,17 +90,23 @@ def torchrun(root: Path) -> Path:
     return root / "two"
 
 
-def on_two_machines(root: Path, output: Path, engine: str, *opts: str) -> list[str]:
-    """What each of two processes said that were started by hand, as on two machines."""
+def said_on_two_machines(root: Path, outputs: list[Path], engine: str, *opts: str, flags: tuple[str, ...] = ()) -> list:
+    """Exit code and words of each of two processes that were started by hand, as on two machines."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-    words = ["--engine", engine, "--num-machines", "2", "--dist-url", url, "--machine-rank"]
-    machines = [start(root, output, [], [*words, rank], *opts) for rank in ("0", "1")]
-    said = [machine.communicate() for machine in machines]
-    for machine, (_, errors) in zip(machines, said, strict=True):
-        assert machine.returncode == 0, errors
-    return [out + errors for out, errors in said]
+    words = ["--engine", engine, *flags, "--num-machines", "2", "--dist-url", url, "--machine-rank"]
+    machines = [start(root, output, [], [*words, str(rank)], *opts) for rank, output in enumerate(outputs)]
+    said = ["".join(machine.communicate(timeout=300)) for machine in machines]
+    return [(machine.returncode, text) for machine, text in zip(machines, said, strict=True)]
+
+
+def on_two_machines(root: Path, output: Path, engine: str, *opts: str) -> list[str]:
+    """What each of the two said, when both have done their work."""
+    machines = said_on_two_machines(root, [output, output], engine, *opts)
+    for code, said in machines:
+        assert code == 0, said
+    return [said for _, said in machines]
 
 
 def test_two_machines_by_hand_do_what_torchrun_does(root, torchrun) -> None:
@@ -112,6 +118,17 @@ def test_two_machines_by_hand_do_what_torchrun_does(root, torchrun) -> None:
     assert all(ours[key] == theirs[key] for key in ("values", "per_class", "seed", "protocol", "dataset"))
     a, b = (read_checkpoint(folder / "model_final.pth")["model"] for folder in (output, torchrun))
     assert all(torch.equal(tensor, b[name]) for name, tensor in a.items())
+
+
+def test_two_machines_that_do_not_see_one_checkpoint_both_stop(root, torchrun) -> None:
+    """One would go on from it and the other begin anew."""
+    outputs = [torchrun, root / "of_its_own"]
+    machines = said_on_two_machines(root, outputs, "torchvision", "SOLVER.MAX_ITER", "4", flags=("--resume",))
+    found = "process 0 finds model_final.pth of iteration 3, process 1 no checkpoint"
+    for code, said in machines:
+        assert code == 1
+        assert f"OUTPUT_DIR {torchrun}: {found}. It must be on a disk that all machines share." in said
+        assert "Traceback" not in said
 
 
 @pytest.mark.skipif(importlib.util.find_spec("detectron2") is None, reason="detectron2 is not installed")
