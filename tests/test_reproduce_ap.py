@@ -149,6 +149,7 @@ def test_intervals_equal_the_slow_references() -> None:
         expected = 100 * (slow[:, 1, area] - slow[:, 0, area])
         got = difference["resampled"]
         assert got["mean"] == pytest.approx(expected.mean(), abs=1e-10)
+        assert difference["bias"] == pytest.approx(expected.mean() - difference["observed"], abs=1e-10)
         assert [got["low"], got["high"]] == pytest.approx(np.percentile(expected, [2.5, 97.5]), abs=1e-10)
         assert difference["second_beats_first"] == pytest.approx((expected > 0).mean())
     for file, results, of_slow in zip(found["files"], files, slow.transpose(1, 0, 2), strict=True):
@@ -158,6 +159,7 @@ def test_intervals_equal_the_slow_references() -> None:
             expected = np.percentile(moved[:, area], [2.5, 97.5]).clip(0, 100)
             got = file["intervals"][metric]
             assert [got["low"], got["high"]] == pytest.approx(expected, abs=1e-10)
+            assert got["bias"] == pytest.approx(100 * of_slow[:, area].mean() - observed[area], abs=1e-10)
 
 
 def test_summary_equals_pycocotools_own() -> None:

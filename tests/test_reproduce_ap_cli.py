@@ -56,10 +56,13 @@ def test_table_for_people(coco, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*arguments, "--results", str(coco["bad"]), str(coco["good"])]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert re.match(r"COCO: average precision of boxes, percent; 16 images, \d+ objects, \d+ of them small: ", lines[0])
-    assert re.match(r" +AP_S +AP +AP50 +AP75 +AP_M +AP_L  95 % interval of AP_S +of AP  detections$", lines[2])
+    head = r" +AP_S +AP +AP50 +AP75 +AP_M +AP_L  95 % interval of AP_S +bias +of AP +bias  detections$"
+    assert re.match(head, lines[2])
     assert [line.split()[0] for line in lines[3:5]] == ["bad", "good"]
     (difference,) = (line for line in lines if line.startswith("good minus bad  AP_S"))
-    assert re.search(r"\+\d+\.\d\d  \+\d+\.\d\d  \+\d+\.\d\d to \+\d+\.\d\d +in 100.0 %$", difference)
+    number = r"[+-]\d+\.\d\d"
+    assert re.search(rf"{number} +{number} to {number} +{number} +in 100.0 %$", difference)
+    assert "intervals are for the mean over test sets of as many images as this one" in lines[5]
     assert any(line.startswith("22.6 to 32") for line in lines)
     assert any(line.startswith("person") for line in lines)
 

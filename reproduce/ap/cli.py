@@ -22,7 +22,8 @@ annotations and results:
          VOC's image ids and names under "category", or a folder of result files comp4_det_test_CLASS.txt
 
 The figures are pycocotools' own. For two files or more, images are drawn anew with replacement, the same for all files;
-of each later file minus each earlier one come the difference, its 95 % interval, and how often the later one wins.
+of each later file minus each earlier one come the difference, its 95 % interval and bias, and how often the later one
+wins. An interval is for the mean over test sets of as many images, not for endlessly many images.
 An image without a detection in one file counts there as one on which nothing was found.
 
 examples:

@@ -38,7 +38,8 @@ def measure(
         JSON-ready, all average precisions in percent; None where there is no object to find, and without bootstrap.
         ``files[k]``: ``values`` AP_S, AP, AP50, AP75, AP_M, AP_L; ``intervals`` of AP_S and AP; ``per_category``;
         ``by_size`` for each of ``sizes``. ``differences``: for each pair and for AP_S and AP the observed one, mean and
-        95 % interval of the resamples, and how often the second file beats the first.
+        95 % interval of the resamples, their bias (mean minus observed), and how often the second file beats the first.
+        Which truth the intervals hold: see :mod:`.bootstrap`.
     """
     ranges = (*COCO_RANGES, *bins)
     objects = count_objects(truth, ranges)
@@ -101,9 +102,9 @@ def describe_sizes(bins: Sequence[AreaRange], objects: Sequence[csr_array]) -> l
 
 
 def interval(observed: float | None, resampled: np.ndarray) -> dict[str, float] | None:
-    """95 % interval of one file's average precision, percent, from its (R,) resamples; see :mod:`.bootstrap`."""
+    """95 % interval and bias of a file's average precision, percent, from its (R,) resamples; see :mod:`.bootstrap`."""
     found = None if observed is None else spread_around(observed, resampled, most=100)
-    return None if found is None else {"low": found.low, "high": found.high}
+    return None if found is None else {"low": found.low, "high": found.high, "bias": spread(resampled).mean - observed}
 
 
 def _figures(matches: Matches, objects: Sequence[csr_array], category_names: Sequence[str]) -> dict[str, Any]:
@@ -137,9 +138,11 @@ def _difference(first: float | None, second: float | None, resampled: np.ndarray
     """Second minus first; ``resampled`` is (R, 2)."""
     difference = resampled[:, 1] - resampled[:, 0]
     found = spread(difference)
+    observed = None if first is None or second is None else second - first
     return {
-        "observed": None if first is None or second is None else second - first,
+        "observed": observed,
         "resampled": None if found is None else asdict(found),
+        "bias": None if found is None or observed is None else found.mean - observed,
         "second_beats_first": share_of_wins(difference),
     }
 

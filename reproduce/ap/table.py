@@ -6,6 +6,11 @@ from typing import Any
 #: What is compared, in words.
 TASKS = {"bbox": "boxes", "segm": "masks"}
 
+#: Which truth the intervals are for.
+MEANT = """
+intervals are for the mean over test sets of as many images as this one; on endlessly many images average precision
+is another number, as a rule a lower one. bias: mean of the resamples minus the observed value"""
+
 
 def as_text(found: dict[str, Any]) -> str:
     """What :func:`~clsa.reproduce.ap.measure.measure` returns, in percent with one or two decimals."""
@@ -22,25 +27,26 @@ def as_text(found: dict[str, Any]) -> str:
 
 def _overall(found: dict[str, Any]) -> str:
     metrics = list(found["files"][0]["values"])
-    rows = [["", *metrics, "95 % interval of AP_S", "of AP", "detections"]]
+    rows = [["", *metrics, "95 % interval of AP_S", "bias", "of AP", "bias", "detections"]]
     for file in found["files"]:
-        intervals = [_interval(file["intervals"][metric]) for metric in ("AP_S", "AP")]
+        spreads = [file["intervals"][metric] for metric in ("AP_S", "AP")]
+        intervals = [text for s in spreads for text in (_interval(s), _percent(s and s["bias"], "+.2f"))]
         values = [_percent(file["values"][metric]) for metric in metrics]
         rows.append([file["name"], *values, *intervals, str(file["detections"])])
-    return _aligned(rows)
+    return _aligned(rows) + (MEANT if found["bootstrap"]["resamples"] else "")
 
 
 def _differences(found: dict[str, Any]) -> str:
-    rows = [["difference", "", "observed", "mean", "95 % interval", "second beats first"]]
+    rows = [["difference", "", "observed", "95 % interval", "bias", "second beats first"]]
     for pair in found["differences"]:
-        resampled, wins = pair["resampled"], pair["second_beats_first"]
+        wins = pair["second_beats_first"]
         rows.append(
             [
                 f"{pair['second']} minus {pair['first']}",
                 pair["metric"],
                 _percent(pair["observed"], "+.2f"),
-                _percent(resampled and resampled["mean"], "+.2f"),
-                _interval(resampled, "+.2f"),
+                _interval(pair["resampled"], "+.2f"),
+                _percent(pair["bias"], "+.2f"),
                 "-" if wins is None else f"in {100 * wins:.1f} %",
             ]
         )
