@@ -23,10 +23,10 @@ def beside(table: Table, published: Sequence[Published]) -> tuple[tuple[Publishe
         mine = [c.key in entry.values and c.flavour == entry.metric_flavour for c in table.columns]
         if not any(mine) or not _kin(protocol, entry.protocol):
             continue
-        label = entry.method + (f", {entry.epochs} epochs" if entry.epochs else "")
         if why := "; ".join([*_of_the_entry(table, entry), *obstacles]):
-            refused.setdefault(why, []).append(label)
+            refused.setdefault(why, []).append(entry.method + (f" at {entry.epochs} epochs" if entry.epochs else ""))
             continue
+        label = entry.method + (f", {entry.epochs} epochs" if entry.epochs else "")
         values = [entry.values[c.key] if good else None for c, good in zip(table.columns, mine, strict=True)]
         spreads = [entry.spread.get(c.key) if good else None for c, good in zip(table.columns, mine, strict=True)]
         rows.append(PublishedRow(label, tuple(values), tuple(spreads), entry))

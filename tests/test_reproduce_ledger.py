@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from clsa import configs
 from clsa.configs.command import InputError
-from clsa.reproduce.ledger import check_entry, read_ledger
+from clsa.reproduce.ledger import FOLDER, check_entry, detector_of, read_ledger
 
 GOOD = {
     "method": "MoCo v2",
@@ -116,6 +117,50 @@ def test_detectors_are_named_as_the_results_of_our_configs_are() -> None:
     assert ids - ours == {"coco-detector-not-stated"}
 
 
+@pytest.mark.parametrize(
+    ("protocol", "stated"),
+    [
+        ("voc-r50-c4-24k", ("c4", "24k")),
+        ("coco-r50-c4-2x", ("c4", "2x")),
+        ("coco-r50-fpn-1x-moco-2fc", ("moco-2fc", "1x")),
+        ("coco-r50-fpn-2x-infomin-4conv1fc", ("infomin-4conv1fc", "2x")),
+        ("voc-r50-fpn-24k-infomin-4conv1fc", ("infomin-4conv1fc", "24k")),
+        ("coco-detector-not-stated", ("not stated", "not stated")),
+        ("imagenet-linear", None),
+    ],
+)
+def test_head_and_schedule_of_a_protocol(protocol, stated) -> None:
+    assert detector_of(protocol) == stated
+
+
+def test_every_detector_in_the_files_states_head_and_schedule_and_nothing_else_does() -> None:
+    for path in FOLDER.glob("*.yaml"):
+        for entry in yaml.safe_load(path.read_text())["entries"]:
+            is_detector = entry["protocol"].startswith(("voc-", "coco-"))
+            assert ("head" in entry, "schedule" in entry) == (is_detector, is_detector), entry
+    assert {(e.head, e.schedule) for e in read_ledger()} == {
+        ("c4", "24k"),
+        ("c4", "1x"),
+        ("c4", "2x"),
+        ("moco-2fc", "1x"),
+        ("infomin-4conv1fc", "1x"),
+        ("infomin-4conv1fc", "2x"),
+        ("infomin-4conv1fc", "24k"),
+        ("not stated", "not stated"),
+        (None, None),
+    }
+
+
+def test_an_entry_of_ones_own_may_leave_head_and_schedule_to_the_id() -> None:
+    assert (check_entry(GOOD, "here").head, check_entry(GOOD, "here").schedule) == ("c4", "24k")
+
+
+def test_what_compares_with_nothing_says_what_departs() -> None:
+    departing = {(e.method, e.protocol): e.departs for e in read_ledger() if e.departs}
+    assert "MAX_SIZE_TRAIN 1200" in departing["MoCo v2", "coco-r50-c4-2x"]
+    assert "the head is not stated" in departing["Supervised", "coco-r50-fpn-1x-moco-2fc"]
+
+
 def test_the_two_voc07_figures_of_the_paper_do_not_share_a_flavour() -> None:
     flavours = {e.method: e.metric_flavour for e in read_ledger() if e.protocol.startswith("voc07-linear")}
     assert flavours == {"CLSA": "per-image AP", "SwAV": "class mAP, envelope"}
@@ -125,6 +170,9 @@ def test_what_was_not_read_at_its_source_says_so() -> None:
     doubtful = {(e.method, e.protocol): e.status for e in read_ledger() if e.status != "verified"}
     assert doubtful["CLSA", "voc-r50-c4-24k"] == "unverified"
     assert doubtful["MoCo v1", "coco-detector-not-stated"] == "second-hand"
+    assert doubtful["SwAV", "voc07-linear"] == "second-hand"  # as the CLSA paper quotes it
+    for method in ("Random init", "Supervised"):
+        assert doubtful[method, "coco-r50-fpn-1x-moco-2fc"] == "second-hand"
 
 
 def test_a_good_entry() -> None:
@@ -141,6 +189,11 @@ def test_a_good_entry() -> None:
         ({"values": {}}, "values is {}, it must be at least one number"),
         ({"spread": {"bbox/AP": 0.2}}, "spread is .*of the same names as values"),
         ({"epochs": "200"}, "epochs is '200', it must be a count"),
+        ({"head": "moco-2fc"}, "head is 'moco-2fc', it must be c4, as the protocol's id says"),
+        ({"schedule": "2x"}, "schedule is '2x', it must be 24k, as the protocol's id says"),
+        ({"protocol": "imagenet-linear", "head": "c4"}, "head is 'c4', it must be left out"),
+        ({"depth": "50"}, "depth is '50', it must be a count"),
+        ({"departs": 1200}, "departs is 1200, it must be a text"),
         ({"epoch": 200}, "unknown field 'epoch', known are method, protocol"),
     ],
 )
