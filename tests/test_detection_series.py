@@ -130,6 +130,11 @@ def test_the_result_of_a_checkpoint_on_the_way_is_not_that_of_the_run(tmp_path):
     assert runs_of(tmp_path / "trial_0") == 2
 
 
+def test_all_values_of_a_sweep_have_one_seed(tmp_path):
+    assert run_sweep(arguments(tmp_path, "--sweep", "SOLVER.BASE_LR", "1,2"), note) == 0
+    assert [run["seeds"] for run in json.loads((tmp_path / "sweep.json").read_text())["runs"]] == [[0], [0]]
+
+
 def test_a_sweep_reports_the_value_that_failed_too(tmp_path, capfd):
     code = run_sweep(arguments(tmp_path, "--sweep", "SOLVER.BASE_LR", "9,2", "--trials", "2"), note)
     assert code == 1
