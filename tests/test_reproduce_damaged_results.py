@@ -14,7 +14,9 @@ from clsa.reproduce.claims import read_claims
 from clsa.reproduce.content import build_content
 from clsa.reproduce.gather import RunFolder, gather_folders
 from clsa.reproduce.ledger import read_ledger
+from clsa.reproduce.plots.detection_sheet import detection_plot
 from clsa.reproduce.plots.gallery import all_plots
+from clsa.reproduce.saved_detections import SavedDetections
 from clsa.reproduce.tables import build_tables
 from clsa.reproduce.write_csv import csv_text
 from clsa.reproduce.write_latex import latex_text
@@ -179,3 +181,21 @@ def test_the_whole_results_are_read(tmp_path) -> None:
         assert set(result) == set(RESULT_KEYS)
         (tmp_path / "result.json").write_text(json.dumps(result))
         assert read_checked(tmp_path / "result.json") == result
+
+
+def test_an_image_without_a_file_name_is_named_and_costs_the_sheet_alone(tmp_path) -> None:
+    folder = tmp_path / "coco" / "annotations"
+    folder.mkdir(parents=True)
+    box = {"image_id": 7, "category_id": 1, "bbox": [10, 10, 20, 20]}
+    annotations = [{"id": 1, **box, "area": 300, "iscrowd": 0}]
+    content = {"images": [{"id": 7}], "annotations": annotations, "categories": [{"id": 1, "name": "person"}]}
+    (folder / "instances_val2017.json").write_text(json.dumps(content))
+    run = tmp_path / "run"
+    (run / "inference").mkdir(parents=True)
+    (run / "inference" / "coco_instances_results.json").write_text(json.dumps([{**box, "score": 0.9}]))
+    (run / "result.json").write_text(json.dumps(DETECTION))
+    gathered = gather_folders([RunFolder(run)], tmp_path / "report")
+    assert detection_plot(gathered, SavedDetections(gathered, tmp_path)) is None
+    (said,) = gathered.left_out
+    assert "The sheet of detections: image 7 of" in said
+    assert "has the file_name None, it must be the name of a file" in said
