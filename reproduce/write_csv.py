@@ -21,6 +21,8 @@ FIELDS = (
     "origin",
     "mean",
     "std",
+    "n",
+    "pretrainings",
     "trials",
     "weights",
     "delta",
@@ -31,7 +33,11 @@ FIELDS = (
 
 
 def csv_text(content: Content) -> str:
-    """Means with all digits. ``origin``: ``measured`` or ``published``; ``weights``: how many different ones."""
+    """Means with all digits, published ones with their source's.
+
+    ``origin``: ``measured`` or ``published``. ``n``: of mean and standard deviation, pretrainings where there are
+    several, else trials. ``trials``: all of them. ``weights``: how many different ones.
+    """
     file = io.StringIO()
     writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
     writer.writeheader()
@@ -61,7 +67,8 @@ def csv_text(content: Content) -> str:
                         "origin": "measured",
                         "mean": repr(found.mean),
                     }
-                    measured |= {"std": "" if found.std is None else repr(found.std), "trials": found.count}
+                    measured |= {"std": "" if found.std is None else repr(found.std), "n": found.count}
+                    measured |= {"pretrainings": len(found.groups), "trials": len(found.values)}
                     measured |= {"weights": len(row.weights), "source": " ".join(row.sources)}
                     if against:
                         measured |= {"delta": repr(found.mean - against.mean), "baseline": table.baseline}
@@ -71,7 +78,8 @@ def csv_text(content: Content) -> str:
                     writer.writerow(
                         shared
                         | {"method": line.entry.method, "label": line.label, "origin": "published"}
-                        | {"mean": line.values[i], "std": line.spreads[i], "trials": line.entry.trials}
+                        | {"mean": line.values[i], "std": line.spreads[i]}
+                        | {"n": line.entry.trials, "trials": line.entry.trials}
                         | {"status": line.entry.status, "source": line.entry.source}
                     )
     return file.getvalue()

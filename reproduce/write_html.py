@@ -17,10 +17,12 @@ from .content import (
     published_source,
     published_values,
 )
+from .html_parts import css_class, note, plain_table, sentences, set_text
 from .plots.style import Plot
 from .table import Row, Table
 from .verdicts import RULE
 
+OF_A_SOURCE = ("method", "value", "status", "source")
 STYLE = Path(__file__).parent / "report.css"
 
 
@@ -34,7 +36,7 @@ def html_text(content: Content, plots: Sequence[Plot], pictures: Mapping[tuple[s
         "<dl>" + "".join(f"<div><dt>{escape(n)}</dt><dd>{escape(w)}</dd></div>" for n, w in content.facts) + "</dl>",
         "</header>",
         *sections[:1],
-        f"<section class='findings'><h2>What the numbers say</h2>{_list(content.findings)}</section>",
+        f"<section class='findings'><h2>What the numbers say</h2>{sentences(content.findings)}</section>",
         *sections[1:],
         _comparisons(content),
         _claims(content),
@@ -55,21 +57,16 @@ def html_text(content: Content, plots: Sequence[Plot], pictures: Mapping[tuple[s
 def _headline(content: Content) -> str:
     """What was measured, with what, and whether the claim stands: the first screen, also of a phone."""
     top = content.headline
-    word = f"<p class='verdict {_class(top.word)}'>{escape(top.word)}</p>" if top.word else ""
+    word = f"<p class='verdict {css_class(top.word)}'>{escape(top.word)}</p>" if top.word else ""
     lines = "".join(
-        f"<p><b>{name}:</b> {_sub(what)}</p>"
+        f"<p><b>{name}:</b> {set_text(what)}</p>"
         for name, what in (("Measured", top.measured), ("The paper", top.paper))
         if what
     )
     return (
-        f"<p class='title'>{escape(content.title)}</p><h1>{_sub(top.question)}</h1>{word}"
-        f"<p class='answer'>{_sub(top.answer)}</p>{lines}"
+        f"<p class='title'>{escape(content.title)}</p><h1>{set_text(top.question)}</h1>{word}"
+        f"<p class='answer'>{set_text(top.answer)}</p>{lines}"
     )
-
-
-def _class(word: str) -> str:
-    """``"above-beyond-noise"``: a verdict's word as CSS knows it."""
-    return word.replace(",", "").replace(" ", "-")
 
 
 def _comparisons(content: Content) -> str:
@@ -79,7 +76,7 @@ def _comparisons(content: Content) -> str:
         [f"{c.method} above {c.baseline}, {c.subject}", c.verdict.word, c.measured, c.protocol, c.verdict.reason]
         for c in content.comparisons
     ]
-    table = _plain_table(["claim", "verdict", "measured", "protocol", "why"], rows)
+    table = plain_table(["claim", "verdict", "measured", "protocol", "why"], rows, as_cards=True)
     return f"<section class='judged'><h2>Verdicts on what was measured here</h2><p>Rule: {RULE}.</p>{table}</section>"
 
 
@@ -90,18 +87,20 @@ def _claims(content: Content) -> str:
     for j in content.claims:
         facts = [("Why", j.verdict.reason), ("Measured here", j.measured)]
         facts += [("To settle it", j.claim.to_settle), ("Metric flavours", j.claim.flavours)]
-        lines = "".join(f"<dt>{name}</dt><dd>{_sub(what)}</dd>" for name, what in facts if what)
-        word = f"<span class='verdict {_class(j.verdict.word)}'>{escape(j.verdict.word)}</span>"
-        parts.append(f"<article><h3>{word} {_sub(j.claim.statement)}</h3><dl>{lines}</dl></article>")
+        lines = "".join(f"<dt>{name}</dt><dd>{set_text(what)}</dd>" for name, what in facts if what)
+        word = f"<span class='verdict {css_class(j.verdict.word)}'>{escape(j.verdict.word)}</span>"
+        parts.append(f"<article><h3>{word} {set_text(j.claim.statement)}</h3><dl>{lines}</dl></article>")
     return f"<section class='claims'><h2>The paper's claims</h2>{''.join(parts)}</section>"
 
 
 def _section(table: Table, plots: Sequence[Plot], pictures: Mapping[tuple[str, str], bytes]) -> str:
     """The first picture stands beside the table, the others below."""
     beside = "".join(_figure(plot, pictures) for plot in plots[:1])
-    notes = "".join(f"<p class='note'>{escape(note)}</p>" for note in table.notes)
+    notes = "".join(map(note, table.notes))
+    if table.has_deltas:
+        notes = note(f"Small, below a mean: points above or below {table.baseline_label}.") + notes
     return (
-        f"<section id='{table.key}'><h2>{_sub(table.title)}</h2><p>{_sub(table.lead)}</p>"
+        f"<section id='{table.key}'><h2>{set_text(table.title)}</h2><p>{set_text(table.lead)}</p>"
         f"<div class='beside'><div class='data'>{_table(table)}{notes}</div>{beside}</div>"
         f"{_gallery(plots[1:], pictures)}</section>"
     )
@@ -115,7 +114,7 @@ def _table(table: Table) -> str:
         "</small></th>"
         for p, count in _runs(column.protocol for column in columns)
     )
-    metrics = "".join(f"<th scope='col'>{_sub(column.label)}</th>" for column in columns)
+    metrics = "".join(f"<th scope='col'>{set_text(column.label)}</th>" for column in columns)
     flavours = "".join(
         f"<th colspan='{count}' class='flavour{' several' if count > 1 else ''}'><small>{escape(flavour)}</small></th>"
         for (_, flavour), count in _runs((column.protocol, column.flavour) for column in columns)
@@ -144,7 +143,8 @@ def _cell(table: Table, row: Row, column: int) -> str:
 
 
 def _row_label(row: Row) -> str:
-    return f"{row.label} (n = {row.trials})" if row.trials > 1 else row.label
+    n = row.made_of if row.pretrainings > 1 else f"n = {row.trials}"
+    return f"{row.label} ({n})" if row.trials > 1 else row.label
 
 
 def _runs(items: Iterable) -> list[tuple]:
@@ -165,7 +165,7 @@ def _figure(plot: Plot, pictures: Mapping[tuple[str, str], bytes]) -> str:
         f"<figure class='{'wide' if plot.is_wide else 'plot'}'><div class='scroll'><picture>"
         f"<source media='(prefers-color-scheme: dark)' srcset='{dark}'>"
         f"<img src='{light}' alt='{escape(plot.title, quote=True)}'></picture></div>"
-        f"<figcaption>{_sub(plot.caption)}</figcaption></figure>"
+        f"<figcaption>{set_text(plot.caption)}</figcaption></figure>"
     )
 
 
@@ -177,43 +177,22 @@ def _durations(content: Content) -> str:
     if not content.durations:
         return ""
     columns, rows = duration_table(content.durations)
-    table = _plain_table(["", *columns], [[label, *cells] for label, cells in rows])
+    table = plain_table(["", *columns], [[label, *cells] for label, cells in rows])
     return f"<section><h2>Wall times</h2>{table}</section>"
 
 
 def _left_out(content: Content) -> str:
     if not content.left_out:
         return ""
-    return f"<section class='warning'><h2>Left out</h2>{_list(content.left_out)}</section>"
+    return f"<section class='warning'><h2>Left out</h2>{sentences(content.left_out)}</section>"
 
 
 def _published(content: Content) -> str:
     parts = []
     for heading, entries in published_by_protocol(content.published).items():
         rows = [[published_method(e), published_values(e), e.status, published_source(e)] for e in entries]
-        parts.append(f"<h3>{escape(heading)}</h3>{_plain_table(['method', 'value', 'status', 'source'], rows)}")
+        parts.append(f"<h3>{escape(heading)}</h3>{plain_table(OF_A_SOURCE, rows, as_cards=True)}")
     return (
         "<section class='published'><h2>Published numbers, none of them measured here</h2>"
         f"<p>{escape(NOT_COMPARABLE)}</p>{''.join(parts)}</section>"
     )
-
-
-def _plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th scope='col'>{escape(cell)}</th>" for cell in header)
-    body = "".join(
-        f"<tr><th scope='row'>{escape(row[0])}</th>{''.join(f'<td>{_sub(cell)}</td>' for cell in row[1:])}</tr>"
-        for row in rows
-    )
-    return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-
-
-def _list(sentences: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{_sub(sentence)}</li>" for sentence in sentences) + "</ul>"
-
-
-def _sub(text: str) -> str:
-    """Escaped, with AP_S as the papers set it."""
-    text = escape(text)
-    for size in "SML":
-        text = text.replace(f"AP_{size}", f"AP<sub>{size}</sub>")
-    return text

@@ -13,6 +13,7 @@ from .content import (
     published_source,
     published_values,
 )
+from .departures import summary_and_settings
 from .plots.style import Plot
 from .table import Column, Row, Table
 from .verdicts import RULE
@@ -26,7 +27,8 @@ def markdown_text(content: Content, plots: Sequence[Plot]) -> str:
     parts.append("\n".join(f"- **{name}:** {what}" for name, what in content.facts))
     for i, table in enumerate(content.tables):
         parts += [f"## {table.title}", table.lead, _table(table)]
-        parts += table.notes
+        parts += [f"In brackets: points above or below {table.baseline_label}."] if table.has_deltas else []
+        parts += [_note(text) for text in table.notes]
         parts += _pictures(plot for plot in plots if plot.section == table.key)
         if i == 0:
             parts += _findings(content)
@@ -45,6 +47,15 @@ def markdown_text(content: Content, plots: Sequence[Plot]) -> str:
         rows = [[published_method(e), published_values(e), e.status, published_source(e)] for e in entries]
         parts += [f"### {heading}", _pipe(["method", "value", "status", "source"], rows)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _note(text: str) -> str:
+    """A list of settings stays folded where HTML within Markdown is understood, and is a list elsewhere."""
+    summary, settings = summary_and_settings(text)
+    if not settings:
+        return text
+    title = f"<summary>The {len(settings)} settings, the protocol's in brackets</summary>"
+    return f"{summary}\n\n<details>{title}\n\n" + "\n".join(f"- `{line}`" for line in settings) + "\n\n</details>"
 
 
 def _pictures(plots: Iterable[Plot]) -> list[str]:

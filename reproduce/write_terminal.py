@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from .content import Content, published_cell, published_row_label
+from .departures import summary_and_settings
 from .table import Row, Table
 
 
@@ -16,12 +17,12 @@ def terminal_text(content: Content, plots: Sequence[Mapping[str, str]] = (), wid
     """
     width = width or shutil.get_terminal_size((100, 24)).columns
     top = content.headline
-    lines = ["", top.question, *_wrapped(top.answer, width), ""]
+    lines = ["", *_wrapped(top.question, width), *_wrapped(top.answer, width), ""]
     for name, what in (("Measured", top.measured), ("The paper", top.paper)):
         lines += _wrapped(f"{name}: {what}", width) if what else []
     for table in content.tables:
         lines += ["", table.title, *_table_lines(table, width), *_pictures(plots, table.key, width)]
-    lines += ["", *(f"- {sentence}" for sentence in content.findings)]
+    lines += ["", *_listed(content.findings, width)]
     if content.comparisons:
         lines += ["", "Verdicts on what was measured here:"]
         for c in content.comparisons:
@@ -34,7 +35,7 @@ def terminal_text(content: Content, plots: Sequence[Mapping[str, str]] = (), wid
     if others := _pictures(plots, "", width):
         lines += ["", *others]
     if content.left_out:
-        lines += ["", "Left out:", *(f"- {sentence}" for sentence in content.left_out)]
+        lines += ["", "Left out:", *_listed(content.left_out, width)]
     return "\n".join(lines)
 
 
@@ -43,9 +44,19 @@ def _pictures(plots: Sequence[Mapping[str, str]], section: str, width: int) -> l
     return _wrapped(f"pictures: {', '.join(files)}", width, "  ") if files else []
 
 
+def _listed(sentences: Sequence[str], width: int) -> list[str]:
+    return [line for sentence in sentences for line in _wrapped(sentence, width, "- ")]
+
+
 def _wrapped(text: str, width: int, bullet: str = "") -> list[str]:
+    """Lines of at most ``width`` characters; a path that is longer stays whole, to be copied."""
     return textwrap.wrap(
-        text, width, initial_indent=bullet, subsequent_indent=" " * len(bullet), break_on_hyphens=False
+        text,
+        width,
+        initial_indent=bullet,
+        subsequent_indent=" " * len(bullet),
+        break_on_hyphens=False,
+        break_long_words=False,
     )
 
 
@@ -53,10 +64,8 @@ def _table_lines(table: Table, width: int) -> list[str]:
     protocol = table.columns[0].protocol
     flavours = list(dict.fromkeys(column.flavour for column in table.columns))
     flavour = flavours[0] if len(flavours) == 1 else "flavour as each column is named"
-    lines = [f"  {protocol.title} · {flavour} · {protocol.engine} · {protocol.dataset}"]
-    rows = [
-        (_label(row.label, row.trials), [_cell(table, row, i) for i in range(len(table.columns))]) for row in table.rows
-    ]
+    lines = _wrapped(f"{protocol.title} · {flavour} · {protocol.engine} · {protocol.dataset}", width, "  ")
+    rows = [(_label(row), [_cell(table, row, i) for i in range(len(table.columns))]) for row in table.rows]
     name_width = max(len(label) for label, _ in rows)
     column_width = 2 + max(len(text) for text in [*(c.label for c in table.columns), *(c for _, r in rows for c in r)])
     at_once = max(1, (width - name_width - 4) // column_width)
@@ -72,12 +81,17 @@ def _table_lines(table: Table, width: int) -> list[str]:
             for i, column in enumerate(table.columns)
             if published_cell(row, i)
         )
-        lines += _wrapped(f"{published_row_label(row)}: {values}", width - 4, "    ")
-    return lines + [f"  {note}" for note in table.notes]
+        lines += _wrapped(f"{published_row_label(row)}: {values}", width, "    ")
+    if table.has_deltas:
+        lines += _wrapped(f"in brackets: points above or below {table.baseline_label}", width, "  ")
+    for note in table.notes:
+        summary, settings = summary_and_settings(note)
+        lines += _wrapped(summary + (" They are listed in report.md." if settings else ""), width, "  ")
+    return lines
 
 
-def _label(label: str, trials: int) -> str:
-    return f"{label} (n = {trials})" if trials > 1 else label
+def _label(row: Row) -> str:
+    return f"{row.label} (n = {row.trials})" if row.trials > 1 else row.label
 
 
 def _cell(table: Table, row: Row, column: int) -> str:

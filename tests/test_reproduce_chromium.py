@@ -46,7 +46,9 @@ WRAPPER = """<!doctype html><body><pre id="found"></pre>%s<script>
 addEventListener("load", () => {
   found.textContent = JSON.stringify([...document.querySelectorAll("iframe")].map(frame => {
     const page = frame.contentWindow, root = page.document.documentElement;
+    const wide = [...page.document.querySelectorAll(".judged .scroll, .published .scroll")];
     return {width: page.innerWidth, scroll: root.scrollWidth, height: root.scrollHeight, errors: page.errors,
+      cut: wide.filter(e => e.scrollWidth > e.clientWidth).length,
       outside: page.performance.getEntriesByType("resource").map(e => e.name).filter(n => !n.startsWith("data:"))};
   }));
 });
@@ -91,6 +93,7 @@ def test_the_report_fits_every_width_and_is_whole(tmp_path) -> None:
         assert page["scroll"] <= page["width"], f"scrolls sideways at {page['width']} px"
         assert page["errors"] == []
         assert page["outside"] == []
+    assert measured[0]["cut"] == 0  # no verdict's reason, and no published number's source, is off a phone's screen
 
 
 def test_the_measurement_can_fail(tmp_path) -> None:
