@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from .measured import Measured
+from .stamp import read_stamp
 
 #: Of a pretraining's config: where things lie, and what is only written down. Neither moves a weight.
 NEUTRAL = (
@@ -32,8 +33,8 @@ class Recipe:
 def recipe_of(measured: Measured) -> Recipe | None:
     """Of the weights that were evaluated; None where no config of their pretraining is at hand.
 
-    The config is looked for in the folder ``pretrain`` of the result's own run, which moves with it, then where the
-    weights' manifest says that the checkpoint lies.
+    The config is looked for in the folder ``pretrain`` of the result's own run of clsa-reproduce, which moves with it,
+    then where the weights' manifest says that the checkpoint lies.
     """
     weights = measured.result["weights"]
     source = weights.get("source") or {}
@@ -71,6 +72,7 @@ def of_one_recipe(measured: Sequence[Measured]) -> dict[str, str]:
 
 def _places(measured: Measured) -> list[Path]:
     folders = [folder / "pretrain" for folder in measured.folder.parents[:3]]
+    folders = [folder for folder in folders if read_stamp(folder)]
     weights = measured.result["weights"]
     for file in ((weights.get("source") or {}).get("file"), weights.get("file")):
         folders += [Path(file).parent] if file else []

@@ -15,8 +15,9 @@ from .report import write_report
 EXAMPLES = """\
 Every result.json below the folders is read: of clsa-detect (with --trials, too), clsa-classify, clsa-reproduce. The
 method is the one that the weights' manifest names; NAME=DIR names it yourself. Results of one method that differ in
-trial or seed alone become a mean and a standard deviation; of several pretrainings only under one NAME. Two protocols,
-engines, data sets, metric flavours or settings never share a column. What is damaged is named and left out.
+trial or seed alone become a mean and a standard deviation. Of several pretrainings, whose configs differ in SEED alone or
+which you give one NAME, each counts once, as the mean of its trials. Two protocols, engines, data sets, metric flavours
+or settings never share a column. What is damaged is named and left out.
 
 Verdicts: Welch's 95 % interval of the difference of means, over trials or, of several pretrainings, over these. With
 one on a side nothing stands out from noise. "Reproduced" is said of claims alone, on their protocol and full data.
@@ -25,6 +26,7 @@ examples:
   clsa-report runs/mini --output report
   clsa-report output/voc_moco output/voc_clsa --output report
   clsa-report moco_v2=output/a clsa_multi=output/b supervised=output/c --output report
+  clsa-report runs/steps1500/seed* --output report
   clsa-report moco_v2=seed0/moco moco_v2=seed1/moco clsa_single=seed0/clsa clsa_single=seed1/clsa --output report
   clsa-report runs/mini --output report --ledger mine.yaml --baseline random_init
 

@@ -39,6 +39,7 @@ def put(run: Path, method: str, value: float, seed: int = 0, trial: int = 0, **c
     if changes.get("known", True):
         (run / method / "pretrain").mkdir(parents=True, exist_ok=True)
         (run / method / "pretrain" / "config.yaml").write_text(json.dumps(config))
+        (run / method / "pretrain" / "stage.json").write_text(json.dumps({"state": "done", "facts": {}}))
 
 
 def table_of(*runs: Path, name: str | None = None):
@@ -147,3 +148,10 @@ def test_under_one_name_the_pretrainings_are_the_draws(tmp_path) -> None:
     (row,) = table_of(tmp_path / "seed0", tmp_path / "seed1", name="mine").rows
     assert (row.made_of, row.values) == ("2 pretrainings x 2 trials", (22.5,))
     assert row.samples[0].std == pytest.approx(8**0.5)  # of 20.5 and 24.5
+
+
+def test_a_folder_called_pretrain_that_is_not_of_the_run_is_not_taken_for_its_pretraining(tmp_path) -> None:
+    for seed in (0, 1):
+        put(tmp_path / f"seed{seed}", "moco_v2", 20.0 + seed, seed)
+        (tmp_path / f"seed{seed}" / "moco_v2" / "pretrain" / "stage.json").unlink()
+    assert len(table_of(tmp_path / "seed0", tmp_path / "seed1").rows) == 2
