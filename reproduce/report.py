@@ -32,7 +32,7 @@ from .write_latex import latex_text
 from .write_markdown import markdown_text
 from .write_terminal import terminal_text
 
-REPORT_SCHEMA_VERSION = 3
+REPORT_SCHEMA_VERSION = 4
 FILES = ("report.md", "report.html", "report.json", "report.csv", "report.tex")
 
 

@@ -15,9 +15,9 @@ from .report import write_report
 EXAMPLES = """\
 Every result.json below the folders is read: of clsa-detect (with --trials, too), clsa-classify, clsa-reproduce. The
 method is the one that the weights' manifest names; NAME=DIR names it yourself. Results of one method that differ in
-trial or seed alone become a mean and a standard deviation. Of several pretrainings, whose configs differ in SEED alone or
-which you give one NAME, each counts once, as the mean of its trials. Two protocols, engines, data sets, metric flavours
-or settings never share a column. What is damaged is named and left out.
+trial or seed alone become a mean and a standard deviation. Of several pretrainings, whose configs differ in SEED alone
+or which you give one NAME, each counts once, as the mean of its trials. Two protocols, engines, data sets, metric
+flavours or settings never share a column. What is damaged is named and left out.
 
 Verdicts: Welch's 95 % interval of the difference of means, over trials or, of several pretrainings, over these. With
 one on a side nothing stands out from noise. "Reproduced" is said of claims alone, on their protocol and full data.
