@@ -51,14 +51,20 @@ def run(args: argparse.Namespace) -> Path:
 
     from .detectron2_trainer import run_in_each_process
 
-    launch(
-        run_in_each_process,
-        args.num_gpus or 1,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(cfg, protocol, args),
-    )
+    try:
+        launch(
+            run_in_each_process,
+            args.num_gpus or 1,
+            num_machines=args.num_machines,
+            machine_rank=args.machine_rank,
+            dist_url=args.dist_url,
+            args=(cfg, protocol, args),
+        )
+    except torch.multiprocessing.ProcessRaisedException as error:  # its text is the traceback of that process
+        _, is_ours, sentence = str(error).rpartition(f"{InputError.__module__}.{InputError.__qualname__}: ")
+        if is_ours:
+            raise InputError(sentence.strip()) from error
+        raise
     result = Path(cfg.OUTPUT_DIR) / "result.json"
     if args.machine_rank == 0:
         print(result)
@@ -121,7 +127,12 @@ def check_config(cfg: CfgNode, args: argparse.Namespace) -> None:
             "res5 of bottlenecks, which ResNet-18 and 34 do not have. Take an FPN config, or --engine torchvision."
         )
     require_choice(args.config_file, args.opts, cfg.OUTPUT_DIR, args.resume, args.eval_only)
-    start = find_detectron2_start(cfg, args)
+    try:
+        start = find_detectron2_start(cfg, args)
+    except InputError:
+        if machines.count == 1:
+            raise
+        return  # the other machines would wait for this one: all say it when they have met
     check_datasets(cfg, needs_training_data=not args.eval_only)
     check_data(cfg, needs_training_data=not args.eval_only)
     if start is None and cfg.MODEL.WEIGHTS:

@@ -151,6 +151,14 @@ def test_two_machines_by_hand_with_detectron2(root) -> None:
         assert f"starts from random weights (seed {result['seed']})" in (root / "d2" / log).read_text()
     assert sum("total_loss" in line for line in (root / "d2" / "metrics.json").read_text().splitlines()) == 1
 
+    longer = [*narrow, *frozen, "SOLVER.MAX_ITER", "4"]
+    outputs = [root / "d2", root / "d2_of_its_own"]
+    for code, said in said_on_two_machines(root, outputs, "detectron2", *longer, flags=("--resume",)):
+        assert code == 1
+        assert "error: OUTPUT_DIR" in said
+        assert "process 0 finds model_final.pth of iteration 3, process 1 no checkpoint. It must be on a disk" in said
+        assert "Traceback" not in said
+
 
 def test_two_processes_under_torchrun_train_as_one_on_the_whole_batch(root, torchrun, monkeypatch) -> None:
     monkeypatch.setenv("DETECTRON2_DATASETS", str(root))
