@@ -146,6 +146,7 @@ def test_resume_goes_before_the_keys(config) -> None:
         (("DATA.KIND", "real"), r"DATA\.ROOT is empty: give DATA\.ROOT, or export DETECTRON2_DATASETS"),
         (("DATA.KIND", "some"), r"DATA\.KIND is 'some', it must be one of mini, real"),
         (("METHOD", "x"), r"unknown config key 'METHOD' in the command line\. Did you mean 'METHODS'\?"),
+        (("BASELINE", "supervised"), r"BASELINE is 'supervised', the rows are chance, "),
     ],
 )
 def test_what_cannot_run_is_refused_before_anything_runs(config, overrides, message, monkeypatch) -> None:

@@ -197,6 +197,17 @@ def test_trials_one_level_deeper_become_mean_and_standard_deviation(tmp_path, cf
     assert moco["source"].count("result.json") == 3
 
 
+def test_the_planners_report_takes_its_baseline_from_the_config(tmp_path) -> None:
+    for method, value in (("random_init", 12.0), ("moco_v2", 18.0), ("clsa_single", 22.0)):
+        put(tmp_path / method / "classify" / "svm", {"mAP envelope": value})
+    make_report(load_config(get_cfg(), "configs/reproduce/mini.yaml", ["BASELINE", "random_init"]), tmp_path)
+    comparisons = json.loads((tmp_path / "report.json").read_text())["comparisons"]
+    assert [(c["method"], c["baseline"]) for c in comparisons] == [
+        ("MoCo v2", "Random init"),
+        ("CLSA-Single", "Random init"),
+    ]
+
+
 def test_the_same_trial_twice_counts_once(tmp_path) -> None:
     for folder in ("a", "b"):
         put_coco(tmp_path / "moco_v2" / "detect" / folder, {"bbox/APs": 20.0})
