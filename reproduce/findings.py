@@ -133,5 +133,5 @@ def difference(value: float, reference: float) -> str:
 
 
 def _points(value: float, reference: float) -> float:
-    """The difference of the two numbers as they are printed, so that a reader who subtracts gets the same."""
-    return round(round(value, 1) - round(reference, 1), 1)
+    """Of the unrounded numbers, as the tables' differences and the verdicts' are, with one decimal."""
+    return round(value - reference, 1)

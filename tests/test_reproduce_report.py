@@ -406,7 +406,7 @@ def test_unequal_lengths_are_said(run) -> None:
     assert said in findings(build_tables(gathered), gathered)
 
 
-def test_differences_are_those_of_the_printed_numbers() -> None:
-    assert difference(20.04, 19.96) == "level with"
+def test_differences_are_those_of_the_unrounded_numbers() -> None:
+    assert difference(20.03, 19.99) == "level with"
     assert difference(21.34, 24.71) == "3.4 points below"
-    assert difference(24.75, 24.64) == "0.2 points above"
+    assert difference(4.46, 3.24) == "1.2 points above"  # printed 4.5 and 3.2
