@@ -1,6 +1,7 @@
 """What a detector was trained with stays with it: which runs are refused, and what an evaluation's result says."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from clsa.configs.loading import load_config
 from clsa.configs.run_files import plain, read_result
 from clsa.convert.backbone_file import build_trunk, write_backbone
 from clsa.detection.config import get_cfg
-from clsa.detection.detector_checkpoint import read_checkpoint
+from clsa.detection.detector_checkpoint import read_checkpoint, where_to_start
 from clsa.detection.train_net import main
 from clsa.detection.training_record import evaluated_protocol, result_fields
+from clsa.reproduce import stamp
+from clsa.reproduce.stage import Stage
 
 #: ResNet-18, images of 32 pixels, two proposals of an image.
 CONFIG = """
@@ -104,6 +107,16 @@ def test_a_used_folder_is_refused_without_resume(detect, own):
         "own already holds checkpoints, the newest is model_final.pth. Give --resume to go on with that run, or" in said
     )
     assert {path.name: path.read_bytes() for path in own.iterdir() if path.is_file()} == before
+
+
+def test_clsa_reproduce_clears_the_folder_of_a_stale_stage_and_resumes_an_unfinished_one(own, tmp_path):
+    words = ("--num-gpus", "0", "OUTPUT_DIR", str(own))
+    stage = Stage("detect", "a", "a/detect", own, "clsa-detect", words, (), (), (), checkpoints="last_checkpoint")
+    stamp.stop(stage, tmp_path, 1.0, "failed")
+    assert stamp.start(stage, tmp_path)
+    assert where_to_start(own, resume=True) == own / "model_final.pth"
+    assert not stamp.start(replace(stage, arguments=(*words, "SOLVER.BASE_LR", "0.1")), tmp_path)
+    assert where_to_start(own, resume=False) is None
 
 
 def test_what_lies_beside_a_checkpoint_does_not_stand_for_it(detect, own):

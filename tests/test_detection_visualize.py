@@ -182,3 +182,12 @@ def with_weights(cfg, path):
     cfg.defrost()
     cfg.MODEL.WEIGHTS = str(path)
     return cfg
+
+
+def test_the_test_set_is_that_of_the_last_evaluation(run):
+    """An evaluation alone leaves no config.yaml, or in the run's own folder the training's."""
+    folder = run("coco_2017_val")
+    (folder / "config.yaml").write_text(yaml.safe_dump({"DATASETS": {"TEST": ["voc_2007_test"]}}))
+    (folder / "result.json").write_text(json.dumps({"config": {"DATASETS": {"TEST": ["coco_2017_val"]}}}))
+    (picture,) = visualize(folder, None, 1, None)
+    assert picture.is_file()
