@@ -99,7 +99,7 @@ def _sentence(table: Table) -> str:
         if reference is not None and _both(row, reference)
     ]
     best, floor = _highest(table, ("pretrained",)), _highest(table, ("random", "baseline"))
-    if best is not None and floor is not None:
+    if best is not None and floor is not None and floor is not reference:  # beside the reference it is said already
         parts.append(
             f"{best.label}, the best pretrained, is {difference(best.values[0], floor.values[0])} {floor.label} "
             f"({floor.values[0]:.1f}), the strongest without pretraining"
