@@ -267,9 +267,10 @@ def test_without_any_small_object_the_report_ranks_nobody_by_it(tmp_path, cfg) -
 def test_the_report_in_all_its_formats(run, cfg, capsys) -> None:
     make_report(cfg, run)
     shown = capsys.readouterr().out
-    assert "CLSA-Single (21.3) is 3.4 points below MoCo v2 (24.7)" in shown
-    assert "MoCo v2, the best pretrained, is 11.5 points above Random init (BN re-estimated) (13.2)" in shown
-    assert "One seed (0) of each" in shown
+    said = " ".join(shown.split())  # as one line
+    assert "CLSA-Single (21.3) is 3.4 points below MoCo v2 (24.7)" in said
+    assert "MoCo v2, the best pretrained, is 11.5 points above Random init (BN re-estimated) (13.2)" in said
+    assert "One seed (0) of each" in said
     assert re.search(r"CLSA-Single +21\.3 \(−3\.4\) +31\.3", shown)
 
     markdown = (run / "report.md").read_text()
