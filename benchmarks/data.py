@@ -6,10 +6,8 @@
 
 Both sides run in turn, in loaders with one worker, over the same JPEGs, from the file to the batch that the training
 loop receives. Time is CPU time of the loader's two processes; what the training process does later on a GPU is not in
-it. The literal side is a plain reading of the public code: torchvision's transforms on the whole image for each view;
-weak operations before the strong ones; for CLSA-Single five views (key 224, weak 224 and 96, strong 224 and 96), of
-which training uses three, for CLSA-Multi eleven (key, five weak, five strong); float32, normalised in the worker. Ours
-decodes once and makes the three, or seven, views of the paper's method:
+it. The literal side is ``literal_loader``: of the views that it makes for CLSA-Single, five, training uses three; for
+CLSA-Multi it makes eleven. Ours decodes once and makes the three, or seven, views of the paper's method:
 
     device     the worker crops; the crops travel as uint8, with the operations that the GPU is to do on them
     workers    the worker does the operations as well, as it must where there is no GPU
@@ -27,14 +25,11 @@ rounds (lowest to highest):
 
 Of a worker's time for Single with Pillow a third is decoding and half is resampling; with simplejpeg half is decoding.
 
-At the end: for the same draws, the largest
-difference of the literal transforms' result from what the training loop makes of our batches, and the differences of
-simplejpeg's crops.
+At the end: for the same draws, the largest difference of the literal transforms' result from what the training loop
+makes of our batches, and the differences of simplejpeg's crops.
 """
 
 import argparse
-import random
-import resource
 import statistics
 import tempfile
 from pathlib import Path
@@ -42,9 +37,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from fvcore.common.config import CfgNode
-from PIL import Image, ImageFilter
-from torch.utils.data import DataLoader, Dataset, Subset
-from torchvision import transforms
+from literal_loader import FINISH, LiteralDataset
+from loaded_images import cpu_seconds, find_jpegs, write_jpegs
+from PIL import Image
+from torch.utils.data import DataLoader, Subset
 from torchvision.transforms import functional as TF
 from tqdm import tqdm
 
@@ -52,83 +48,12 @@ from clsa.configs.loading import load_config
 from clsa.configs.processes import Process
 from clsa.pretrain.augment import DrawnView, apply, build_views
 from clsa.pretrain.config import get_cfg
-from clsa.pretrain.data import PIXEL_MEAN, PIXEL_STD, Normalise, ViewDataset, batches
+from clsa.pretrain.data import Normalise, ViewDataset, batches
 from clsa.pretrain.decoding import DECODERS
 from clsa.pretrain.sources import ImageFiles
-from clsa.pretrain.strong_augment import POOLS
 
 CONFIGS = {"clsa_single": "clsa_single_200ep", "clsa_multi": "clsa_multi_200ep"}
 CPU = torch.device("cpu")
-FINISH = transforms.Compose(
-    [
-        transforms.ToTensor(),
-        transforms.Normalize([mean / 255 for mean in PIXEL_MEAN], [std / 255 for std in PIXEL_STD]),
-    ]
-)
-
-
-class PillowBlur:
-    def __call__(self, image: Image.Image) -> Image.Image:
-        return image.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 2.0)))
-
-
-class TenthsOfFourteen:
-    """Five rounds of one of 14 operations with probability 0.5, magnitudes in tenths."""
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        for operation in random.choices(POOLS["identity"], k=5):
-            if random.random() < 0.5:
-                image = operation.apply(image, operation.draw(self.chance, "tenths"))
-        return image
-
-    chance = np.random.default_rng(0)
-
-
-def literal_views(method: str) -> list[transforms.Compose]:
-    """The public code's transforms of one image."""
-    sizes, scales = (224, 96), ((0.2, 1.0), (0.086, 0.429))
-    if method == "clsa_multi":
-        sizes = (224, 192, 160, 128, 96)
-        scales = ((0.2, 1.0), (0.172, 0.86), (0.143, 0.715), (0.114, 0.571), (0.086, 0.429))
-
-    def view(size: int, scale: tuple[float, float], strong: bool) -> transforms.Compose:
-        return transforms.Compose(
-            [
-                transforms.RandomResizedCrop(size, scale),
-                transforms.RandomApply([transforms.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
-                transforms.RandomGrayscale(0.2),
-                transforms.RandomApply([PillowBlur()], 0.5),
-                transforms.RandomHorizontalFlip(),
-                *([TenthsOfFourteen()] if strong else []),
-                FINISH,
-            ]
-        )
-
-    crops = list(zip(sizes, scales, strict=True))
-    return [
-        view(224, (0.2, 1.0), False),
-        *(view(*crop, False) for crop in crops),
-        *(view(*crop, True) for crop in crops),
-    ]
-
-
-class LiteralDataset(Dataset):
-    def __init__(self, paths: list[str], method: str) -> None:
-        self.paths, self.views = paths, literal_views(method)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> list[torch.Tensor]:
-        with open(self.paths[index], "rb") as file:
-            image = Image.open(file).convert("RGB")
-        return [view(image) for view in self.views]
-
-
-def cpu_seconds() -> float:
-    """Of this process and of its children that have ended: the loaders' workers."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def literal_epoch(paths: list[str], args: argparse.Namespace) -> None:
@@ -178,20 +103,6 @@ def decoders_apart(paths: list[str], cfg: CfgNode) -> tuple[int, float, float]:
     return int(joined.max()), float(joined.mean()), float((joined > 0).mean())
 
 
-def write_jpegs(folder: Path, count: int) -> list[str]:
-    """500 x 375 images of smooth shapes, edges and grain, about 100 kB each: a photograph's size in ImageNet."""
-    chance, paths = np.random.default_rng(0), []
-    for number in range(count):
-        pixels = np.zeros((375, 500, 3))
-        for coarse in (4, 16, 64):
-            patches = Image.fromarray(chance.integers(0, 256, (3 * coarse, 4 * coarse, 3), dtype=np.uint8))
-            pixels += np.asarray(patches.resize((500, 375), chance.choice([0, 3]))) / 3
-        pixels += chance.normal(0, 6, pixels.shape)
-        paths.append(str(folder / f"{number:04d}.JPEG"))
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(paths[-1], quality=90)
-    return paths
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--method", choices=sorted(CONFIGS), default="clsa_single")
@@ -211,11 +122,7 @@ def main() -> None:
     cfg.SOLVER.BATCH_SIZE, cfg.DATA.WORKERS = args.batch, 1
 
     with tempfile.TemporaryDirectory() as folder:
-        if args.images:
-            found = sorted(p for p in Path(args.images).rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
-            paths = [str(path) for path in found[: args.count]]
-        else:
-            paths = write_jpegs(Path(folder), args.count)
+        paths = find_jpegs(args.images)[: args.count] if args.images else write_jpegs(Path(folder), args.count)
         few = paths[:8]
         paths *= args.repeat
         sides = {"literal": lambda: literal_epoch(paths, args)}

@@ -227,27 +227,6 @@ def test_the_monitor_refuses_what_it_cannot_use(images, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
-def test_compile_leaves_results_and_names_alone(images, tmp_path):
-    """Without its compiler, which takes a minute: torch runs the same code as ever."""
-    with torch.compiler.set_stance("force_eager"):
-        assert run(images, tmp_path / "compiled", SOLVER__COMPILE=True, SOLVER__MAX_ITER=2) == 0
-    assert run(images, tmp_path / "plain", SOLVER__MAX_ITER=2) == 0
-    assert same(final(tmp_path / "plain")["query"], final(tmp_path / "compiled")["query"])
-
-
-@pytest.mark.parametrize("method", ["clsa_single", "clsa_multi"])
-def test_the_benchmarks_literal_step_computes_the_same(method, images, monkeypatch, capsys):
-    words = ["--depth", "18", "--batch", "2", "--queue", "16", "--scale", "0.1", "--rounds", "1", "--method", method]
-    monkeypatch.setattr(
-        sys, "argv", ["step.py", *words, "--images", str(images), "--workers", "0", "--loaded-steps", "1"]
-    )
-    monkeypatch.syspath_prepend(str(KILL_RESUME.parent))  # as where it is run as a script
-    runpy.run_path(str(KILL_RESUME.with_name("step.py")), run_name="__main__")  # stops where the losses differ
-    printed = capsys.readouterr().out
-    assert "literal / ours, CPU time: " in printed
-    assert "ours, loaded images: " in printed
-
-
 def test_sync_bn_wants_gpus():
     from clsa.configs.command import InputError
     from clsa.configs.loading import load_config
