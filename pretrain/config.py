@@ -137,7 +137,8 @@ def get_cfg() -> CN:
     _C.SOLVER.WARMUP_ITERS = 0
     _C.SOLVER.MOMENTUM = 0.9
     _C.SOLVER.WEIGHT_DECAY = 1e-4
-    # float32, bfloat16 or float16 (with loss scaling): of the networks. The losses are always computed in float32.
+    # float32, bfloat16 or float16 (with loss scaling): of the networks. The losses are always computed in float32. On
+    # GPUs from Ampere on, float32 convolutions multiply in TF32, with 10 bits of mantissa: PyTorch's default.
     _C.SOLVER.PRECISION = "float32"
     # torch.compile of both networks. It takes minutes before the first step.
     _C.SOLVER.COMPILE = False
