@@ -274,4 +274,4 @@ def test_two_gpus_compute_what_one_does(images, tmp_path, norm, micro_batches_al
     exact = ["MODEL.NORM", norm, "SOLVER.LR", 0.003]
     start_processes(pretrain, 2, True, load_config(get_cfg(), None, words(images, two, *exact)), False)
     run(images, alone, *exact, "SOLVER.ACCUMULATE", micro_batches_alone, gpus=1)
-    assert losses(two) == pytest.approx(losses(alone), rel=0.01)  # convolutions on GPUs round to 10 bits (TF32)
+    assert losses(two) == pytest.approx(losses(alone), rel=0.02)  # convolutions on GPUs round to 10 bits (TF32)
