@@ -38,7 +38,7 @@ examples:
   clsa-detect --engine torchvision --flops --input-size 800x1333 --config-file configs/detection/voc_r50_c4_24k.yaml
 
   # evaluate a finished run again
-  clsa-detect --engine torchvision --config-file F.yaml --num-gpus 1 --eval-only \\
+  clsa-detect --engine torchvision --config-file output/voc/config.yaml --num-gpus 1 --eval-only \\
       MODEL.WEIGHTS output/voc/model_final.pth OUTPUT_DIR output/voc_again
 
 DETECTRON2_DATASETS names the folder that holds VOC2007, VOC2012 and coco (default: datasets).
