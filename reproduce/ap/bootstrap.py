@@ -12,10 +12,10 @@ What three simulated set-ups gave, in 500, 400 and 600 test sets, for AP and AP_
 detectors of AP 29 and 40; 150 images of 20 categories, AP 20 and 40; 300 images of 10 categories, AP 0.1 and 0.6.
 
 - A difference: the percentiles. They held the mean over test sets in 92 to 96 %. Basic intervals held it in 90 to 94,
-  bias-corrected ones (Efron & Tibshirani, chapter 14; with an acceleration or without) in 91 to 95 %. The difference on
-  endlessly many images the percentiles held in 91 to 94 % at AP 20 to 40, but at AP below 1 in 92 % for AP and in 78 %
-  for AP_S, where the bias is half of the resamples' standard deviation. There bias-corrected intervals held it in 95
-  and 93 %, yet in 90 and 92 % in the second set-up: none is best for both.
+  bias-corrected ones (Efron & Tibshirani, chapter 14) in 91 to 95 %, in the first two set-ups with an acceleration as
+  without. The difference on endlessly many images the percentiles held in 91 to 94 % at AP 20 to 40, but at AP below 1
+  in 92 % for AP and in 78 % for AP_S, where the bias is half of the resamples' standard deviation. There bias-corrected
+  intervals held it in 95 and 93 %, yet in 90 and 92 % in the second set-up: none is best for both.
 - One file: the percentiles, moved so that the resamples' mean falls on the observed value, since they lie above it by
   as much as the bias, up to 0.8 of their standard deviation (Hall, "The Bootstrap and Edgeworth Expansion", 1992,
   chapter 1, on correcting bias). They held the mean over test sets in 91 to 98 %; the value on endlessly many images,
