@@ -128,10 +128,12 @@ def _obstacles(claim: Claim, table: Table, column: Column, a: Row, b: Row) -> li
         said.append(f"protocol: {protocol.name} is none of {', '.join(claim.protocols)}")
     if table.departures:
         said.append(f"settings other than the published protocol's: {in_words(table.departures)}")
-    for row in (a, b):
+    rows = (a, b) if a.depth != b.depth else (a,)
+    for row in rows:
         if claim.depth and row.depth != claim.depth:
-            depth = f"a ResNet-{row.depth}" if row.depth else "of a depth that its result does not name"
-            said.append(f"backbone: {row.label} is {depth}, not a ResNet-{claim.depth}")
+            depth = f"ResNet-{row.depth}" if row.depth else "of a depth that the result does not name"
+            who = f"{row.label} is" if len(rows) > 1 else "both are"
+            said.append(f"backbone: {who} {depth}, not ResNet-{claim.depth}")
     for row in (a, b):
         if claim.epochs and row.epochs not in (None, claim.epochs):
             said.append(f"pretraining: {row.label} has {row.epochs} epochs, not {claim.epochs}")

@@ -172,15 +172,16 @@ def test_only_the_full_imagenet_is_imagenet(tmp_path, data, reason) -> None:
 
 
 @pytest.mark.parametrize(
-    ("depth", "reason"),
+    ("depths", "reason"),
     [
-        (101, "backbone: CLSA-Single is a ResNet-101, not a ResNet-50"),
-        (None, "backbone: CLSA-Single is of a depth that its result does not name, not a ResNet-50"),
+        ((101, 50), "backbone: CLSA-Single is ResNet-101, not ResNet-50"),
+        ((18, 18), "backbone: both are ResNet-18, not ResNet-50"),
+        ((None, 50), "backbone: CLSA-Single is of a depth that the result does not name, not ResNet-50"),
     ],
 )
-def test_the_depth_must_be_the_papers(tmp_path, depth, reason) -> None:
-    put_top1(tmp_path / "a", (69.3, 69.4, 69.5), depth=depth)
-    put_top1(tmp_path / "b", (67.9, 68.0, 68.1))
+def test_the_depth_must_be_the_papers(tmp_path, depths, reason) -> None:
+    put_top1(tmp_path / "a", (69.3, 69.4, 69.5), depth=depths[0])
+    put_top1(tmp_path / "b", (67.9, 68.0, 68.1), depth=depths[1])
     verdict = judged(tmp_path, "ddm", clsa_single="a", clsa_single_contrastive="b").verdict
     assert (verdict.word, verdict.reason) == ("not comparable", reason)
 
