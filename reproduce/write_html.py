@@ -98,7 +98,7 @@ def _section(table: Table, plots: Sequence[Plot], pictures: Mapping[tuple[str, s
     beside = "".join(_figure(plot, pictures) for plot in plots[:1])
     notes = "".join(map(note, table.notes))
     if table.has_deltas:
-        notes = note(f"Small, below a mean: points above or below {table.baseline_label}.") + notes
+        notes = note(f"Small, below a mean: points above or below {table.baseline_label}, before rounding.") + notes
     return (
         f"<section id='{table.key}'><h2>{set_text(table.title)}</h2><p>{set_text(table.lead)}</p>"
         f"<div class='beside'><div class='data'>{_table(table)}{notes}</div>{beside}</div>"

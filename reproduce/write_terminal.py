@@ -83,7 +83,7 @@ def _table_lines(table: Table, width: int) -> list[str]:
         )
         lines += _wrapped(f"{published_row_label(row)}: {values}", width, "    ")
     if table.has_deltas:
-        lines += _wrapped(f"in brackets: points above or below {table.baseline_label}", width, "  ")
+        lines += _wrapped(f"in brackets: points above or below {table.baseline_label}, before rounding", width, "  ")
     for note in table.notes:
         summary, settings = summary_and_settings(note)
         lines += _wrapped(summary + (" They are listed in report.md." if settings else ""), width, "  ")
