@@ -82,7 +82,7 @@ def evaluated_protocol(cfg: CfgNode, asked: str, checkpoint: Mapping[str, Any]) 
 
 def with_start_weights(cfg: CfgNode, weights_file: str | None) -> CfgNode:
     """``cfg`` of a resumed run, in which ``MODEL.WEIGHTS`` may have been left out, with what training began from."""
-    if cfg.MODEL.WEIGHTS not in ("", PLACEHOLDER):
+    if cfg.MODEL.WEIGHTS != PLACEHOLDER:
         return cfg
     cfg = cfg.clone()
     cfg.defrost()

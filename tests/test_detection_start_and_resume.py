@@ -10,7 +10,7 @@ from clsa.configs.run_files import plain, write_config
 from clsa.detection.config import get_cfg
 from clsa.detection.detector_checkpoint import write_checkpoint
 from clsa.detection.resume_check import config_beside, require_same_config
-from clsa.detection.start_weights import require_choice
+from clsa.detection.start_weights import PLACEHOLDER, require_choice
 from clsa.detection.torchvision_engine import run
 from clsa.detection.train_net import main
 
@@ -59,7 +59,8 @@ def config(tmp_path):
     """``config(KEY, VALUE, ...)``: the smoke config with an OUTPUT_DIR that a run with lr 0.0025 has left."""
 
     def build(*overrides, file=SMOKE):
-        return load_config(get_cfg(), file, ["OUTPUT_DIR", str(tmp_path), *overrides])
+        left_out = ["MODEL.WEIGHTS", PLACEHOLDER]
+        return load_config(get_cfg(), file, ["OUTPUT_DIR", str(tmp_path), *left_out, *overrides])
 
     write_config(tmp_path, build("MODEL.WEIGHTS", "backbone.pth", "SEED", "1"))
     return build
@@ -104,6 +105,7 @@ def test_what_may_change(config, before, tmp_path, overrides):
         (["SOLVER.MAX_ITER", "9", "SOLVER.WARMUP_ITERS", "8"], "SOLVER.MAX_ITER: 4 before, 9 now"),
         (["MODEL.RESNETS.NORM", "naiveSyncBN"], "MODEL.RESNETS.NORM: 'BN' before, 'naiveSyncBN' now"),
         (["MODEL.WEIGHTS", "other.pth"], "MODEL.WEIGHTS: 'backbone.pth' before, 'other.pth' now"),
+        (["MODEL.WEIGHTS", ""], "MODEL.WEIGHTS: 'backbone.pth' before, '' now"),  # a random start is not left out
         (["INPUT.MIN_SIZE_TEST", "96"], "INPUT.MIN_SIZE_TEST: 64 before, 96 now"),
         (["SOLVER.IMS_PER_BATCH", "4", "SOLVER.BASE_LR", "0.005"], r"BASE_LR: 0.0025 .*\n  SOLVER.IMS_PER_BATCH: 2 "),
     ],
