@@ -29,8 +29,8 @@ def require_same_config(cfg: CfgNode, before: Mapping[str, Any]) -> None:
     Free are the keys that do not change training (``NEUTRAL_KEYS``: folders, devices, workers, periods of saving and
     evaluating; the seed, too, for the checkpoint's is kept) and a longer ``SOLVER.MAX_ITER``: up to the old end the
     learning rate and the order of the data depend on ``STEPS`` and the seed alone, so a prolonged run is the one that
-    would have been longer from the start. ``MODEL.WEIGHTS`` is not read again and may be left out, where the config file
-    says "See Instructions". A key that only one of the two versions of the program has is not compared.
+    would have been longer from the start. ``MODEL.WEIGHTS`` is not read again and may be left out, where the
+    config file says "See Instructions". A key that only one of the two versions of the program has is not compared.
 
     Args:
         before: the run's own, as plain containers: of its checkpoint or of its result.

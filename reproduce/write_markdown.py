@@ -27,7 +27,8 @@ def markdown_text(content: Content, plots: Sequence[Plot]) -> str:
     parts.append("\n".join(f"- **{name}:** {what}" for name, what in content.facts))
     for i, table in enumerate(content.tables):
         parts += [f"## {table.title}", table.lead, _table(table)]
-        parts += [f"In brackets: points above or below {table.baseline_label}, before rounding."] if table.has_deltas else []
+        if table.has_deltas:
+            parts += [f"In brackets: points above or below {table.baseline_label}, before rounding."]
         parts += [_note(text) for text in table.notes]
         parts += _pictures(plot for plot in plots if plot.section == table.key)
         if i == 0:
