@@ -4,7 +4,7 @@ detectron2's own config, model, trainer and evaluators run the protocol. What is
 the user's attention: a misspelt key, data or weights that do not fit stop the run before the first step, every
 tensor of the weights is proved to be in the model, and the outcome is written as ``result.json``.
 
-This module is importable without detectron2; ``detectron2_trainer`` is not, and is imported when a run starts.
+This module is importable without detectron2; ``detectron2_run`` is not, and is imported when a run starts.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> Path:
 
     from detectron2.engine import launch
 
-    from .detectron2_trainer import run_in_each_process
+    from .detectron2_run import run_in_each_process
 
     try:
         launch(
