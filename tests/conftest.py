@@ -1,8 +1,11 @@
 """The data that tests of all folders share, one thread for each of pytest's processes, and the longest test first."""
 
+import copy
 import math
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Before anything imports torch: pytest runs one process a core, and a second thread in each would only wait.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,6 +29,51 @@ def mini_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data") / "mini"
     render_world(root, "tiny", seed=0, workers=1)
     return root
+
+
+@pytest.fixture(scope="session")
+def nine_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A class folder of 9 images, 64 x 48: epochs of two steps of 4. Read it only."""
+    import numpy as np
+    from PIL import Image
+
+    root, chance = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    (root / "n01").mkdir()
+    for number in range(9):
+        coarse = Image.fromarray(chance.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        coarse.resize((64, 48), Image.Resampling.BICUBIC).save(root / "n01" / f"{number}.JPEG")
+    return root
+
+
+@pytest.fixture(scope="session")
+def places() -> Callable[[Any], Iterator[tuple]]:
+    """``places(content)``: every place in a nest of dicts and lists, as the keys that lead there."""
+
+    def inside(content: Any, above: tuple = ()) -> Iterator[tuple]:
+        keys = content if isinstance(content, dict) else range(len(content)) if isinstance(content, list) else ()
+        for key in keys:
+            yield (*above, key)
+            yield from inside(content[key], (*above, key))
+
+    return inside
+
+
+@pytest.fixture(scope="session")
+def changed() -> Callable[[Any, tuple, Any], Any]:
+    """``changed(content, place, value)``: a copy with another value in one place; with ``...`` nothing is there."""
+
+    def change(content: Any, place: tuple, value: Any) -> Any:
+        content = copy.deepcopy(content)
+        holder = content
+        for key in place[:-1]:
+            holder = holder[key]
+        if value is ...:
+            del holder[place[-1]]
+        else:
+            holder[place[-1]] = value
+        return content
+
+    return change
 
 
 @pytest.fixture

@@ -26,24 +26,18 @@ from clsa.detection.rcnn import build_model
 from clsa.detection.torchvision_engine import run
 
 #: ResNet-18, 64 pixels: 4 x 4 x 6 anchors, 8 proposals and 2 true boxes of an image.
-CONFIG = """
+CONFIG = f"""
+_BASE_: {Path(__file__).parent / "small_c4_r18.yaml"}
 MODEL:
   DEVICE: cpu
   WEIGHTS: ""
-  PIXEL_MEAN: [123.675, 116.280, 103.530]
-  PIXEL_STD: [58.395, 57.120, 57.375]
-  BACKBONE: {FREEZE_AT: 0}
-  RESNETS: {DEPTH: 18, RES2_OUT_CHANNELS: 64, NORM: naiveSyncBN, STRIDE_IN_1X1: False}
-  ANCHOR_GENERATOR: {SIZES: [[16, 32]]}
-  RPN: {BATCH_SIZE_PER_IMAGE: 96, POSITIVE_FRACTION: 1.0, PRE_NMS_TOPK_TRAIN: 96, POST_NMS_TOPK_TRAIN: 8,
-    PRE_NMS_TOPK_TEST: 10, POST_NMS_TOPK_TEST: 2}
-  ROI_HEADS: {NAME: Res5ROIHeadsExtraNorm, NUM_CLASSES: 20, BATCH_SIZE_PER_IMAGE: 10, POSITIVE_FRACTION: 1.0}
-  ROI_BOX_HEAD: {POOLER_RESOLUTION: 2}
-INPUT: {FORMAT: RGB, MIN_SIZE_TRAIN: [64], MIN_SIZE_TEST: 64}
-DATASETS: {TRAIN: [voc_2007_trainval], TEST: [voc_2007_test]}
-DATALOADER: {NUM_WORKERS: 0, ASPECT_RATIO_GROUPING: False}
-SOLVER: {IMS_PER_BATCH: 2, BASE_LR: 0.01, MAX_ITER: 3, STEPS: [2], WARMUP_ITERS: 0}
-SEED: 7
+  RESNETS: {{NORM: naiveSyncBN}}
+  RPN: {{BATCH_SIZE_PER_IMAGE: 96, POSITIVE_FRACTION: 1.0, PRE_NMS_TOPK_TRAIN: 96}}
+  ROI_HEADS: {{BATCH_SIZE_PER_IMAGE: 10, POSITIVE_FRACTION: 1.0}}
+INPUT: {{MIN_SIZE_TRAIN: [64], MIN_SIZE_TEST: 64}}
+DATASETS: {{TRAIN: [voc_2007_trainval]}}
+DATALOADER: {{ASPECT_RATIO_GROUPING: False}}
+SOLVER: {{IMS_PER_BATCH: 2, BASE_LR: 0.01, MAX_ITER: 3, STEPS: [2], WARMUP_ITERS: 0}}
 """
 OBJECT = (
     "<object><name>{}</name><pose>Left</pose><truncated>0</truncated><difficult>0</difficult><bndbox>"

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -26,24 +27,13 @@ CPU = torch.device("cpu")
 ALONE = Process(0, 1, CPU)
 
 #: The smallest detector that is still one: ResNet-18, images of 32 pixels, a handful of regions.
-SMALL = """
-MODEL:
-  DEVICE: cpu
-  PIXEL_MEAN: [123.675, 116.280, 103.530]
-  PIXEL_STD: [58.395, 57.120, 57.375]
-  BACKBONE: {FREEZE_AT: 0}
-  RESNETS: {DEPTH: 18, RES2_OUT_CHANNELS: 64, NORM: BN, STRIDE_IN_1X1: False}
-  ANCHOR_GENERATOR: {SIZES: [[16, 32]]}
-  RPN: {BATCH_SIZE_PER_IMAGE: 16, PRE_NMS_TOPK_TRAIN: 20, PRE_NMS_TOPK_TEST: 10, POST_NMS_TOPK_TRAIN: 8,
-    POST_NMS_TOPK_TEST: 2}
-  ROI_HEADS: {NAME: Res5ROIHeadsExtraNorm, NUM_CLASSES: 20, BATCH_SIZE_PER_IMAGE: 4}
-  ROI_BOX_HEAD: {POOLER_RESOLUTION: 2}
-INPUT: {FORMAT: RGB, MIN_SIZE_TRAIN: [32, 40], MIN_SIZE_TEST: 32}
-DATASETS: {TRAIN: [voc_2007_trainval, voc_2012_trainval], TEST: [voc_2007_test]}
-DATALOADER: {NUM_WORKERS: 0}
-SOLVER: {IMS_PER_BATCH: 4, BASE_LR: 0.01, MAX_ITER: 4, STEPS: [3], WARMUP_ITERS: 2, CHECKPOINT_PERIOD: 2}
-TEST: {PRECISE_BN: {ENABLED: True, NUM_ITER: 2}}
-SEED: 7
+SMALL = f"""
+_BASE_: {Path(__file__).parent / "small_c4_r18.yaml"}
+MODEL: {{DEVICE: cpu}}
+INPUT: {{MIN_SIZE_TRAIN: [32, 40]}}
+DATASETS: {{TRAIN: [voc_2007_trainval, voc_2012_trainval]}}
+SOLVER: {{IMS_PER_BATCH: 4, BASE_LR: 0.01, MAX_ITER: 4, STEPS: [3], WARMUP_ITERS: 2, CHECKPOINT_PERIOD: 2}}
+TEST: {{PRECISE_BN: {{ENABLED: True, NUM_ITER: 2}}}}
 """
 
 FPN_WITH_MASKS = """

@@ -20,23 +20,11 @@ from clsa.reproduce import stamp
 from clsa.reproduce.stage import Stage
 
 #: ResNet-18, images of 32 pixels, two proposals of an image.
-CONFIG = """
-MODEL:
-  WEIGHTS: See Instructions
-  PIXEL_MEAN: [123.675, 116.280, 103.530]
-  PIXEL_STD: [58.395, 57.120, 57.375]
-  BACKBONE: {FREEZE_AT: 0}
-  RESNETS: {DEPTH: 18, RES2_OUT_CHANNELS: 64, NORM: BN, STRIDE_IN_1X1: False}
-  ANCHOR_GENERATOR: {SIZES: [[16, 32]]}
-  RPN: {BATCH_SIZE_PER_IMAGE: 16, PRE_NMS_TOPK_TRAIN: 20, PRE_NMS_TOPK_TEST: 10, POST_NMS_TOPK_TRAIN: 8,
-    POST_NMS_TOPK_TEST: 2}
-  ROI_HEADS: {NAME: Res5ROIHeadsExtraNorm, NUM_CLASSES: 20, BATCH_SIZE_PER_IMAGE: 4}
-  ROI_BOX_HEAD: {POOLER_RESOLUTION: 2}
-INPUT: {FORMAT: RGB, MIN_SIZE_TRAIN: [32], MIN_SIZE_TEST: 32}
-DATASETS: {TRAIN: [voc_2012_trainval], TEST: [voc_2007_test]}
-DATALOADER: {NUM_WORKERS: 0}
-SOLVER: {IMS_PER_BATCH: 2, BASE_LR: 0.001, MAX_ITER: 1, STEPS: [], WARMUP_ITERS: 0}
-SEED: 7
+CONFIG = f"""
+_BASE_: {Path(__file__).parent / "small_c4_r18.yaml"}
+MODEL: {{WEIGHTS: See Instructions}}
+DATASETS: {{TRAIN: [voc_2012_trainval]}}
+SOLVER: {{IMS_PER_BATCH: 2, BASE_LR: 0.001, MAX_ITER: 1, STEPS: [], WARMUP_ITERS: 0}}
 """
 ANNOTATION = (
     "<annotation><size><width>32</width><height>32</height><depth>3</depth></size><object><name>dog</name>"

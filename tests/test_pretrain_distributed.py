@@ -8,10 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from clsa.configs.launch import start_processes
 from clsa.configs.loading import load_config
@@ -32,18 +30,8 @@ def small_backbone(monkeypatch):
     monkeypatch.setattr("clsa.pretrain.networks.build_backbone", build)
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    root, chance = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
-    (root / "n01").mkdir()
-    for number in range(9):
-        coarse = Image.fromarray(chance.integers(0, 256, (6, 8, 3), dtype=np.uint8))
-        coarse.resize((64, 48), Image.Resampling.BICUBIC).save(root / "n01" / f"{number}.JPEG")
-    return root
-
-
-def overrides(images, output):
-    keys = {"METHOD": "clsa_single", "DATA.TRAIN": images, "OUTPUT_DIR": output, "DATA.WORKERS": 0}
+def overrides(nine_images, output):
+    keys = {"METHOD": "clsa_single", "DATA.TRAIN": nine_images, "OUTPUT_DIR": output, "DATA.WORKERS": 0}
     keys |= {"MODEL.DEPTH": 18, "MODEL.HEAD_HIDDEN": 8, "LOSS.QUEUE_LENGTH": 10}
     keys |= {"WEAK.SIZE": 32, "STRONG.SIZES": "(24,)"}
     keys |= {"SOLVER.BATCH_SIZE": 4, "SOLVER.MAX_ITER": 3, "SOLVER.LOG_PERIOD": 1, "SOLVER.CHECKPOINT_PERIOD": 1}
@@ -51,7 +39,7 @@ def overrides(images, output):
 
 
 @pytest.fixture(scope="module")
-def under_torchrun(images, tmp_path_factory):
+def under_torchrun(nine_images, tmp_path_factory):
     """What the script left: 0.pth and 1.pth of the two processes, and the run that they trained in whole/."""
     folder = tmp_path_factory.mktemp("torchrun")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -60,7 +48,7 @@ def under_torchrun(images, tmp_path_factory):
         "1",
         TESTS / "pretrain_two_processes.py",
         folder,
-        *overrides(images, folder / "whole"),
+        *overrides(nine_images, folder / "whole"),
     ]
     subprocess.run([str(word) for word in command], check=True, timeout=600)
     return folder
@@ -98,10 +86,10 @@ def test_two_processes_share_the_reading_of_the_shards_headers(under_torchrun):
     assert results[0]["order"] == results[1]["order"]
 
 
-def test_a_run_of_two_processes_resumes_to_the_same_bytes(images, under_torchrun, tmp_path):
+def test_a_run_of_two_processes_resumes_to_the_same_bytes(nine_images, under_torchrun, tmp_path):
     shutil.copy(under_torchrun / "whole" / "checkpoint_0000001.pth", tmp_path)
     (tmp_path / "last_checkpoint").write_text("checkpoint_0000001.pth")
-    start_processes(pretrain, 2, False, load_config(get_cfg(), None, overrides(images, tmp_path)), True)
+    start_processes(pretrain, 2, False, load_config(get_cfg(), None, overrides(nine_images, tmp_path)), True)
     whole, resumed = (load_checkpoint(last_checkpoint(folder)) for folder in (under_torchrun / "whole", tmp_path))
     assert whole["iteration"] == resumed["iteration"] == 3
     assert whole["processes"] == len(whole["rng"]) == 2
@@ -126,9 +114,9 @@ def losses(folder):
     [("FrozenBN", 1), ("FrozenBN", 2), ("BN", 2)],
 )
 def test_losses_of_two_processes_are_those_of_one_with_equal_batch(
-    images, under_torchrun, tmp_path, small_backbone, norm, micro_batches
+    nine_images, under_torchrun, tmp_path, small_backbone, norm, micro_batches
 ):
-    words = [*overrides(images, tmp_path), "MODEL.NORM", norm, "SOLVER.MAX_ITER", "5"]
+    words = [*overrides(nine_images, tmp_path), "MODEL.NORM", norm, "SOLVER.MAX_ITER", "5"]
     cfg = load_config(get_cfg(), None, [*words, "SOLVER.ACCUMULATE", str(micro_batches)])
     pretrain(Process(0, 1, torch.device("cpu")), cfg, False)
     of_two = losses(under_torchrun / norm)

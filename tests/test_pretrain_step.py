@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -163,34 +162,29 @@ def test_views_together_are_the_views_alone():
 # On the CPU and on GPUs: whole runs.
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    """9 images: epochs of two steps of 4."""
-    root, chance = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
-    (root / "n01").mkdir()
-    for number in range(9):
-        coarse = Image.fromarray(chance.integers(0, 256, (6, 8, 3), dtype=np.uint8))
-        coarse.resize((64, 48), Image.Resampling.BICUBIC).save(root / "n01" / f"{number}.JPEG")
-    return root
-
-
-def words(images, output, *more):
-    keys = {"DATA.TRAIN": images, "OUTPUT_DIR": output, "DATA.WORKERS": 1, "MODEL.DEPTH": 18, "MODEL.HEAD_HIDDEN": 16}
+def words(nine_images, output, *more):
+    keys = {
+        "DATA.TRAIN": nine_images,
+        "OUTPUT_DIR": output,
+        "DATA.WORKERS": 1,
+        "MODEL.DEPTH": 18,
+        "MODEL.HEAD_HIDDEN": 16,
+    }
     keys |= {"MODEL.HEAD_OUTPUT": 8, "LOSS.QUEUE_LENGTH": 22, "WEAK.SIZE": 64, "STRONG.SIZES": "(48,)"}
     keys |= {"SOLVER.BATCH_SIZE": 4, "SOLVER.MAX_ITER": 3, "SOLVER.LOG_PERIOD": 1}
     return [*(str(word) for pair in keys.items() for word in pair), *map(str, more)]
 
 
-def run(images, output, *more, gpus=0, flags=()):
+def run(nine_images, output, *more, gpus=0, flags=()):
     config_file = ["--config-file", "configs/pretrain/base_imagenet.yaml"]
-    assert main([*config_file, "--num-gpus", str(gpus), *flags, *words(images, output, *more)]) == 0
+    assert main([*config_file, "--num-gpus", str(gpus), *flags, *words(nine_images, output, *more)]) == 0
 
 
 def losses(output):
     return [json.loads(line)["loss"] for line in (output / "metrics.json").read_text().splitlines()]
 
 
-def test_compiled_networks_give_the_same_and_each_size_has_its_own_code(images, tmp_path, monkeypatch):
+def test_compiled_networks_give_the_same_and_each_size_has_its_own_code(nine_images, tmp_path, monkeypatch):
     """Captured and taken apart for gradients as ever; only the last stage, which makes machine code, is left out."""
     from torch._dynamo.backends.common import aot_autograd
 
@@ -206,11 +200,11 @@ def test_compiled_networks_give_the_same_and_each_size_has_its_own_code(images, 
         )
 
     monkeypatch.setattr("clsa.pretrain.networks.build_backbone", small_backbone)
-    run(images, tmp_path / "plain", "DATA.WORKERS", 0)
+    run(nine_images, tmp_path / "plain", "DATA.WORKERS", 0)
     with_backend = functools.partialmethod(nn.Module.compile, backend=aot_autograd(fw_compiler=noted))
     monkeypatch.setattr(nn.Module, "compile", with_backend)
     torch.compiler.reset()
-    run(images, tmp_path / "compiled", "DATA.WORKERS", 0, "SOLVER.COMPILE", True)
+    run(nine_images, tmp_path / "compiled", "DATA.WORKERS", 0, "SOLVER.COMPILE", True)
     torch.compiler.reset()
     assert {(4, 3, 64, 64), (4, 3, 48, 48)} <= set(sizes)
     plain, compiled = (load_checkpoint(last_checkpoint(tmp_path / name)) for name in ("plain", "compiled"))
@@ -241,12 +235,12 @@ def test_nothing_of_a_step_waits_for_the_gpu(name, micro_batches):
 
 @one_gpu
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_a_run_on_a_gpu_stops_and_goes_on(images, tmp_path, precision):
+def test_a_run_on_a_gpu_stops_and_goes_on(nine_images, tmp_path, precision):
     """Steps on a GPU are not the same to the last bit, so neither are the runs; what is not computed there is."""
     fast = ["SOLVER.PRECISION", precision, "MODEL.CHANNELS_LAST", True, "DATA.AUGMENT_ON", "device"]
-    run(images, tmp_path / "whole", *fast, gpus=1)
-    run(images, tmp_path / "stopped", *fast, "SOLVER.STOP_AFTER", 1, gpus=1)
-    run(images, tmp_path / "stopped", *fast, gpus=1, flags=["--resume"])
+    run(nine_images, tmp_path / "whole", *fast, gpus=1)
+    run(nine_images, tmp_path / "stopped", *fast, "SOLVER.STOP_AFTER", 1, gpus=1)
+    run(nine_images, tmp_path / "stopped", *fast, gpus=1, flags=["--resume"])
     whole, stopped = (load_checkpoint(last_checkpoint(tmp_path / name)) for name in ("whole", "stopped"))
     assert losses(tmp_path / "stopped") == pytest.approx(losses(tmp_path / "whole"), rel=0.02)
     assert bool(whole["scaler"]) == (precision == "float16")
@@ -257,10 +251,10 @@ def test_a_run_on_a_gpu_stops_and_goes_on(images, tmp_path, precision):
 
 
 @one_gpu
-def test_a_compiled_run_on_a_gpu(images, tmp_path):
+def test_a_compiled_run_on_a_gpu(nine_images, tmp_path):
     fast = ["SOLVER.PRECISION", "bfloat16", "MODEL.CHANNELS_LAST", True]
-    run(images, tmp_path / "plain", *fast, gpus=1)
-    run(images, tmp_path / "compiled", *fast, "SOLVER.COMPILE", True, gpus=1)
+    run(nine_images, tmp_path / "plain", *fast, gpus=1)
+    run(nine_images, tmp_path / "compiled", *fast, "SOLVER.COMPILE", True, gpus=1)
     assert losses(tmp_path / "compiled") == pytest.approx(losses(tmp_path / "plain"), rel=0.05)
     names = [load_checkpoint(last_checkpoint(tmp_path / name))["query"].keys() for name in ("plain", "compiled")]
     assert names[0] == names[1]
@@ -268,10 +262,10 @@ def test_a_compiled_run_on_a_gpu(images, tmp_path):
 
 @two_gpus
 @pytest.mark.parametrize(("norm", "micro_batches_alone"), [("BN", 2), ("SyncBN", 1)])
-def test_two_gpus_compute_what_one_does(images, tmp_path, norm, micro_batches_alone):
+def test_two_gpus_compute_what_one_does(nine_images, tmp_path, norm, micro_batches_alone):
     """BN: two micro-batches of one process are what two processes are. SyncBN: one batch."""
     two, alone = tmp_path / "two", tmp_path / "alone"
     exact = ["MODEL.NORM", norm, "SOLVER.LR", 0.003]
-    start_processes(pretrain, 2, True, load_config(get_cfg(), None, words(images, two, *exact)), False)
-    run(images, alone, *exact, "SOLVER.ACCUMULATE", micro_batches_alone, gpus=1)
+    start_processes(pretrain, 2, True, load_config(get_cfg(), None, words(nine_images, two, *exact)), False)
+    run(nine_images, alone, *exact, "SOLVER.ACCUMULATE", micro_batches_alone, gpus=1)
     assert losses(two) == pytest.approx(losses(alone), rel=0.02)  # convolutions on GPUs round to 10 bits (TF32)

@@ -1,8 +1,6 @@
 """clsa-ap and files that are broken in one place: an answer, or a sentence that says what is wrong, never a crash."""
 
-import copy
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +22,8 @@ TRUTH = {
 }
 MASK = {"size": [20, 20], "counts": [0, 5, 395]}
 RESULTS = [{"image_id": 7, "category_id": 3, "bbox": [0, 0, 5, 5], "score": 0.5, "segmentation": MASK}]
-ABSENT = object()
-ODD = (None, "x", float("inf"), {"a": 1}, 10**400, ABSENT)
+#: ``...``: not there at all.
+ODD = (None, "x", float("inf"), {"a": 1}, 10**400, ...)
 
 
 def average_precision(folder: Path, truth: Any, results: Any, iou_type: str) -> dict[str, Any]:
@@ -39,28 +37,8 @@ def average_precision(folder: Path, truth: Any, results: Any, iou_type: str) -> 
     return found
 
 
-def places(content: Any, above: tuple = ()) -> Iterator[tuple]:
-    """The path of every value within."""
-    keys = content if isinstance(content, dict) else range(len(content)) if isinstance(content, list) else ()
-    for key in keys:
-        yield (*above, key)
-        yield from places(content[key], (*above, key))
-
-
-def changed(content: Any, path: tuple, value: Any) -> Any:
-    content = copy.deepcopy(content)
-    holder = content
-    for key in path[:-1]:
-        holder = holder[key]
-    if value is ABSENT:
-        del holder[path[-1]]
-    else:
-        holder[path[-1]] = value
-    return content
-
-
 @pytest.mark.parametrize("iou_type", ["bbox", "segm"])
-def test_no_odd_value_in_any_one_place_makes_a_crash(tmp_path, iou_type) -> None:
+def test_no_odd_value_in_any_one_place_makes_a_crash(tmp_path, iou_type, places, changed) -> None:
     said = []
     cases = [(changed(TRUTH, path, value), RESULTS) for path in places(TRUTH) for value in ODD]
     cases += [(TRUTH, changed(RESULTS, path, value)) for path in places(RESULTS) for value in ODD]
@@ -74,19 +52,19 @@ def test_no_odd_value_in_any_one_place_makes_a_crash(tmp_path, iou_type) -> None
 
 
 @pytest.mark.parametrize("coordinate", [float("inf"), 1e300, 10**400, 1e7])
-def test_a_polygon_far_outside_the_image_is_refused(tmp_path, coordinate) -> None:
+def test_a_polygon_far_outside_the_image_is_refused(tmp_path, coordinate, changed) -> None:
     """pycocotools walks along it pixel by pixel: for minutes, then out of its memory."""
     truth = changed(TRUTH, ("annotations", 0, "segmentation", 0, 3), coordinate)
     with pytest.raises(InputError, match="annotation 1: segmentation is a polygon with the coordinate"):
         average_precision(tmp_path, truth, RESULTS, "segm")
 
 
-def test_a_polygon_that_reaches_over_the_edge_is_not(tmp_path) -> None:
+def test_a_polygon_that_reaches_over_the_edge_is_not(tmp_path, changed) -> None:
     truth = changed(TRUTH, ("annotations", 0, "segmentation", 0), [-3, 0, 5, 0, 5, 5, -3, 5])
     assert average_precision(tmp_path, truth, RESULTS, "segm")["objects"]["AP"] == 1
 
 
-def test_run_lengths_that_do_not_fill_the_image_are_refused(tmp_path) -> None:
+def test_run_lengths_that_do_not_fill_the_image_are_refused(tmp_path, changed) -> None:
     results = changed(RESULTS, (0, "segmentation", "counts"), [0, 5, 4000])
     with pytest.raises(InputError, match="run lengths that do not add up to the image's 400 pixels"):
         average_precision(tmp_path, TRUTH, results, "segm")
@@ -99,7 +77,7 @@ def test_whatever_info_is_it_is_no_error(tmp_path, info) -> None:
 
 
 @pytest.mark.parametrize("area", [float("nan"), float("inf"), None, "25"])
-def test_an_area_that_is_no_number_is_refused_and_the_object_does_not_vanish(tmp_path, area) -> None:
+def test_an_area_that_is_no_number_is_refused_and_the_object_does_not_vanish(tmp_path, area, changed) -> None:
     truth = changed(TRUTH, ("annotations", 0, "area"), area)
     with pytest.raises(InputError, match=r"annotation 1 needs .* a finite area"):
         average_precision(tmp_path, truth, RESULTS, "bbox")

@@ -1,9 +1,6 @@
 """One field of a result.json damaged, whichever it is: the report is made, of the other results at least."""
 
-import copy
 import json
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -23,7 +20,8 @@ from clsa.reproduce.write_latex import latex_text
 from clsa.reproduce.write_markdown import markdown_text
 from clsa.reproduce.write_terminal import terminal_text
 
-DELETED = object()
+#: A field that is not there.
+DELETED = ...
 WRONG = (None, [1], DELETED, "x", 3)
 SHARED = {
     "schema_version": 1,
@@ -104,29 +102,8 @@ LOWSHOT = {
 }
 
 
-def places(value: Any, above: tuple = ()) -> Iterator[tuple]:
-    """Every place in a nest of dicts and lists, as the keys that lead there."""
-    if above:
-        yield above
-    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in inside:
-        yield from places(inner, (*above, key))
-
-
-def damaged(result: dict, place: tuple, wrong: Any) -> dict:
-    result = copy.deepcopy(result)
-    inner = result
-    for key in place[:-1]:
-        inner = inner[key]
-    if wrong is DELETED:
-        del inner[place[-1]]
-    else:
-        inner[place[-1]] = wrong
-    return result
-
-
 @pytest.mark.parametrize("good", [DETECTION, SVM, LOWSHOT], ids=["detection", "svm", "lowshot"])
-def test_a_report_is_made_whatever_field_is_damaged(good, tmp_path) -> None:
+def test_a_report_is_made_whatever_field_is_damaged(good, tmp_path, places, changed) -> None:
     ledger, claims = read_ledger(), read_claims()
     for name in ("damaged", "whole"):
         (tmp_path / name).mkdir()
@@ -134,7 +111,7 @@ def test_a_report_is_made_whatever_field_is_damaged(good, tmp_path) -> None:
     named = 0
     for i, place in enumerate(places(good)):
         for wrong in (WRONG[i % 5], WRONG[(i + 2) % 5]):  # two of the five kinds in turn: time is short
-            (tmp_path / "damaged" / "result.json").write_text(json.dumps(damaged(good, place, wrong)))
+            (tmp_path / "damaged" / "result.json").write_text(json.dumps(changed(good, place, wrong)))
             try:
                 gathered = gather_folders([RunFolder(tmp_path)], tmp_path / "report")
                 tables = build_tables(gathered, ledger)
@@ -168,10 +145,10 @@ def test_a_report_is_made_whatever_field_is_damaged(good, tmp_path) -> None:
         ("details.protocol_check.differences.0.key", DELETED, "differences.0.key is missing, it must be a text"),
     ],
 )
-def test_the_damaged_field_is_named(place, wrong, said, tmp_path) -> None:
+def test_the_damaged_field_is_named(place, wrong, said, tmp_path, changed) -> None:
     keys = tuple(int(key) if key.isdecimal() else key for key in place.split("."))
     path = tmp_path / "result.json"
-    path.write_text(json.dumps(damaged(DETECTION, keys, wrong)))
+    path.write_text(json.dumps(changed(DETECTION, keys, wrong)))
     with pytest.raises(InputError, match=said):
         read_checked(path)
 
